@@ -1,0 +1,73 @@
+"""COCO panoptic files: the JSON, and the PNG whose pixels are segment ids (R + 256 G + 65536 B)."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from panoptic_ros.core import Label, PanopticError
+
+
+def read_ids(path: Path) -> np.ndarray:
+    """(H, W) int32 segment ids of a panoptic PNG. Raises PanopticError if it is missing or no 8-bit RGB image."""
+    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if image is None:
+        raise PanopticError(f"cannot read the panoptic PNG {path}: it is missing or not an image")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] < 3:
+        raise PanopticError(f"{path} is {image.dtype} {image.shape}; a panoptic PNG is 8-bit RGB")
+    blue, green, red = (image[..., c].astype(np.int32) for c in range(3))
+    return red + (green << 8) + (blue << 16)
+
+
+def write_ids(path: Path, ids: np.ndarray) -> None:
+    """ids: (H, W) int, each below 2**24."""
+    if ids.size and not 0 <= ids.min() <= ids.max() < 1 << 24:
+        raise PanopticError(f"segment ids {ids.min()}..{ids.max()} do not fit a panoptic PNG (0..{(1 << 24) - 1})")
+    bgr = np.stack([ids >> 16, ids >> 8 & 255, ids & 255], axis=-1).astype(np.uint8)
+    if not cv2.imwrite(str(path), bgr):
+        raise PanopticError(f"cannot write {path}")
+
+
+def read_json(path: Path) -> dict:
+    """The whole JSON. Raises PanopticError unless it has `images`, `annotations` and `categories`."""
+    try:
+        content = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise PanopticError(f"cannot read the panoptic JSON {path}: {error}") from error
+    missing = {"images", "annotations", "categories"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise PanopticError(f"{path} lacks {sorted(missing)}: a COCO panoptic JSON has images, annotations, categories")
+    return content
+
+
+def labels_of(content: dict) -> tuple[Label, ...]:
+    """The labels of a panoptic JSON, in its order; a category without a colour gets grey."""
+    return tuple(
+        Label(int(c["id"]), str(c["name"]), bool(c["isthing"]), tuple(c.get("color", (128, 128, 128))))
+        for c in content["categories"]
+    )
+
+
+def categories_of(labels: tuple[Label, ...]) -> list[dict]:
+    """The `categories` of a panoptic JSON."""
+    return [
+        {"id": label.id, "name": label.name, "isthing": int(label.thing), "color": list(label.color)} for label in labels
+    ]
+
+
+def segments_info(ids: np.ndarray, category_of: dict[int, int]) -> list[dict]:
+    """The `segments_info` of an annotation: id, category_id, area, bbox (x, y, width, height) of each id but 0 in `ids`.
+
+    ids: (H, W) int. category_of: segment id -> category id. Raises PanopticError for an id without a category.
+    """
+    info = []
+    unknown = set(np.unique(ids).tolist()) - {0} - set(category_of)
+    if unknown:
+        raise PanopticError(f"segment ids {sorted(unknown)} have no category")
+    for segment in np.unique(ids[ids > 0]).tolist():
+        mask = (ids == segment).astype(np.uint8)
+        box = cv2.boundingRect(mask)
+        area = int(cv2.countNonZero(mask))
+        info.append({"id": segment, "category_id": category_of[segment], "area": area, "bbox": list(box), "iscrowd": 0})
+    return info

@@ -1,0 +1,84 @@
+"""The few types that everything speaks."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+MAX_INSTANCE = 0xFFFF
+"""Largest instance number that fits a pixel value (see `pixel_value`)."""
+
+
+class PanopticError(Exception):
+    """What went wrong, with the offending value and the legal ones; the text is meant for the user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A class of the data set: `id` as in its COCO panoptic JSON (1..32767; 0 is void), `thing` or stuff, RGB colour."""
+
+    id: int
+    name: str
+    thing: bool
+    color: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One region of an image.
+
+    id: its pixel value in `Panoptic.ids`. category: a `Label.id`. score: 0..1. area: pixels.
+    box: (x0, y0, x1, y1), half-open, pixels. embedding: (E,) float32 unit vector.
+    track: the identity over time; None for stuff and for things not yet confirmed.
+    """
+
+    id: int
+    category: int
+    score: float
+    area: int
+    box: tuple[int, int, int, int]
+    embedding: np.ndarray
+    track: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Panoptic:
+    """A segmented frame: `ids` (H, W) int32, read-only, 0 = void, else a `Segment.id`; `stamp_ns` since the epoch."""
+
+    ids: np.ndarray
+    segments: tuple[Segment, ...]
+    stamp_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """What an engine returns for one image of (h, w) pixels, all read-only views.
+
+    ids: (h', w') uint8 on the decoding grid, 0 = void, k + 1 = slot k. category: (K,) int32 `Label.id`.
+    score: (K,) float32, 0..1. embedding: (K, E) float32 unit vectors. A slot without pixels is empty.
+    """
+
+    ids: np.ndarray
+    category: np.ndarray
+    score: np.ndarray
+    embedding: np.ndarray
+
+
+class Engine(Protocol):
+    """One opened model. `description` says what really runs: backend, SDK version, device, precision, threads."""
+
+    size: tuple[int, int]
+    description: dict[str, str]
+
+    def run(self, image: np.ndarray) -> Slots:
+        """image: (1, h, w, 3) uint8 RGB, C-contiguous, (h, w) = size. The result is valid until the next call."""
+        ...
+
+    def run_network_only(self, image: np.ndarray) -> None:
+        """The same graph cut before its decoder, for the benchmark. Results are dropped."""
+        ...
+
+
+def pixel_value(category: int, instance: int) -> int:
+    """The value of a pixel in `Panoptic.ids`: category << 16 | instance; instance 0 for stuff."""
+    return category << 16 | instance
