@@ -16,7 +16,7 @@ RESERVED = 256
 
 MAX_NUMBER = MAX_INSTANCE - RESERVED
 
-SEEN = Weights(embedding=0.4, overlap=0.4, distance=0.2, max_cost=0.8)
+SEEN = Weights(embedding=0.5, overlap=0.3, distance=0.2, max_cost=0.8)
 """For tracks of the last frames: where an object is says as much as how it looks."""
 
 LOST = Weights(embedding=0.8, overlap=0.0, distance=0.2, max_cost=0.5)
