@@ -39,7 +39,7 @@ class TrackerSettings:
     use_embeddings: bool = True
     max_looks: float = 0.5
     embedding_memory: float = 0.8
-    reach_per_s: float = 0.3
+    reach_per_s: float = 0.5
     category_penalty: float = 0.1
 
     def __post_init__(self) -> None:
