@@ -1,0 +1,69 @@
+"""ONNX Runtime on the CPU."""
+
+from dataclasses import fields
+
+import numpy as np
+import onnxruntime as ort
+
+from panoptic_ros.core import Engine, PanopticError, Slots
+from panoptic_ros.manifest import Manifest
+
+_OUTPUTS = [field.name for field in fields(Slots)]
+
+
+def open_backend(manifest: Manifest, device: str, precision: str, threads: int) -> Engine:
+    """device: `auto` or `cpu`; precision: fp32."""
+    for name, value, choices in (("device", device, ("auto", "cpu")), ("precision", precision, ("fp32",))):
+        if value not in choices:
+            raise PanopticError(f"ONNX Runtime has no {name} {value!r} here: choices are {', '.join(choices)}")
+    return OnnxRuntimeEngine(manifest, threads)
+
+
+class OnnxRuntimeEngine:
+    """See `core.Engine`."""
+
+    def __init__(self, manifest: Manifest, threads: int) -> None:
+        self.size = manifest.size
+        self._manifest, self._threads = manifest, threads
+        self._session = self._open(manifest.onnx.read_bytes())
+        self._network_session: ort.InferenceSession | None = None
+        self.description = {
+            "backend": "onnxruntime",
+            "version": ort.__version__,
+            "device": "CPU",
+            "precision": "fp32",
+            "threads": str(threads) if threads else "one per physical core",
+        }
+
+    def run(self, image: np.ndarray) -> Slots:
+        outputs = self._session.run(_OUTPUTS, {"image": image})
+        for output in outputs:
+            output.flags.writeable = False
+        return Slots(*outputs)
+
+    def run_network_only(self, image: np.ndarray) -> None:
+        if self._network_session is None:
+            self._network_session = self._open(_cut(self._manifest))
+        self._network_session.run(None, {"image": image})
+
+    def _open(self, model: bytes) -> ort.InferenceSession:
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.log_severity_level = 3  # errors; its warnings are about the graph, which no user can change
+        for name, side in zip("hw", self.size):
+            options.add_free_dimension_override_by_name(name, side)
+        return ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _cut(manifest: Manifest) -> bytes:
+    """The graph up to the network's output; what comes after it is dropped when the session optimises the graph."""
+    try:
+        import onnx
+    except ImportError as error:
+        raise PanopticError("ONNX Runtime runs the network alone only with onnx installed: run `pip install onnx`") from error
+    model = onnx.load(manifest.onnx)
+    if not any(manifest.network_output in node.output for node in model.graph.node):
+        raise PanopticError(f"{manifest.onnx} has no tensor {manifest.network_output!r}, its manifest's network_output")
+    del model.graph.output[:]
+    model.graph.output.append(onnx.ValueInfoProto(name=manifest.network_output))
+    return model.SerializeToString()

@@ -1,0 +1,95 @@
+"""From a camera frame to a panoptic segmentation: the steps in order, timed. The node, the benchmark and the evaluation run this."""
+
+from dataclasses import replace
+from time import perf_counter_ns
+
+import numpy as np
+
+from panoptic_ros.core import Engine, Panoptic, PanopticError, Segment, Slots, pixel_value
+from panoptic_ros.manifest import Manifest
+from panoptic_ros.preprocess import Geometry, geometry, letterbox
+from panoptic_ros.tracker import Tracker
+
+MAX_SIDE = 16384
+"""Pixels; a larger frame is refused."""
+
+STAGES = ("preprocess", "engine", "segments", "tracker", "paint")
+
+
+class Pipeline:
+    """Segments frames of any size, one after the other; a new size is no problem midway.
+
+    Without a tracker, things get instance numbers from 1 in each frame and `track` None.
+    timings_ms: of the last frame, for each of STAGES and in `total`.
+    """
+
+    def __init__(self, engine: Engine, manifest: Manifest, tracker: Tracker | None = None) -> None:
+        self.timings_ms = dict.fromkeys((*STAGES, "total"), 0.0)
+        self._engine = engine
+        self._stride = manifest.decode_stride
+        self._things = frozenset(label.id for label in manifest.labels if label.thing)
+        self._tracker = tracker
+
+    def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic:
+        """frame: (H, W, 3) uint8 RGB. stamp_ns: when it was taken. Raises PanopticError for anything that is no such frame."""
+        check_frame(frame)
+        times = [perf_counter_ns()]
+        way = geometry(frame.shape[:2], self._engine.size, self._stride)
+        image = letterbox(frame, way)
+        times.append(perf_counter_ns())
+        slots = self._engine.run(image)
+        times.append(perf_counter_ns())
+        found = _segments(slots, way)
+        times.append(perf_counter_ns())
+        segments = self._identified(slots.ids, found, stamp_ns)
+        times.append(perf_counter_ns())
+        ids = _painted(slots.ids, found, segments, way)
+        times.append(perf_counter_ns())
+        self._note(times)
+        return Panoptic(ids, tuple(segments), stamp_ns)
+
+    def _identified(self, ids: np.ndarray, found: list[Segment], stamp_ns: int) -> list[Segment]:
+        """The segments in their order, each with its final pixel value."""
+        if self._tracker is not None:
+            return self._tracker.update(ids.copy(), found, stamp_ns)  # a copy: the engine overwrites its outputs
+        segments, instance = [], 0
+        for segment in found:
+            thing = segment.category in self._things
+            instance += thing
+            segments.append(replace(segment, id=pixel_value(segment.category, instance if thing else 0)))
+        return segments
+
+    def _note(self, times: list[int]) -> None:
+        spans = (end - start for start, end in zip(times, times[1:]))
+        self.timings_ms = {stage: span / 1e6 for stage, span in zip(STAGES, spans)}
+        self.timings_ms["total"] = (times[-1] - times[0]) / 1e6
+
+
+def check_frame(frame: np.ndarray) -> None:
+    """Raises PanopticError unless frame is (H, W, 3) uint8 with H and W in 1..MAX_SIDE."""
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise PanopticError(f"a frame is {frame.dtype} {frame.shape}; expected uint8 (height, width, 3)")
+    height, width = frame.shape[:2]
+    if not (1 <= height <= MAX_SIDE and 1 <= width <= MAX_SIDE):
+        raise PanopticError(f"a frame has {height}x{width} pixels; height and width are 1 to {MAX_SIDE}")
+
+
+def _segments(slots: Slots, way: Geometry) -> list[Segment]:
+    """The slots that can be seen in the frame, in their order, with the value in `slots.ids` as `id`."""
+    regions = way.regions(slots.ids)
+    embedding = slots.embedding.copy()  # segments outlive the engine's buffers
+    embedding.flags.writeable = False
+    return [
+        Segment(value, int(slots.category[value - 1]), float(slots.score[value - 1]), area, box, embedding[value - 1])
+        for value, (area, box) in regions.items()
+    ]
+
+
+def _painted(grid: np.ndarray, found: list[Segment], segments: list[Segment], way: Geometry) -> np.ndarray:
+    """(H, W) int32 pixel values, read-only. grid: (h', w') uint8 of `found` ids, which become the ids of `segments`."""
+    values = np.zeros(256, np.int32)
+    for before, after in zip(found, segments):
+        values[before.id] = after.id
+    ids = way.paint(values[grid])
+    ids.flags.writeable = False
+    return ids
