@@ -1,0 +1,251 @@
+"""The node of any middleware: the newest image in, a Panoptic out, and every message accounted for."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Condition
+from typing import Any, Protocol
+
+import numpy as np
+
+from panoptic_ros.core import Panoptic, PanopticError
+from panoptic_ros.middleware.frames import frame_of
+
+log = logging.getLogger(__name__)
+
+OK, WARN, ERROR = 0, 1, 2
+"""Levels of diagnostic_msgs/DiagnosticStatus."""
+_WINDOW = 128
+"""Frames that rates and latencies are taken over."""
+
+
+class Pipeline(Protocol):
+    """Anything that segments a frame; `timings_ms` are the stages of its last call, by name."""
+
+    @property
+    def timings_ms(self) -> Mapping[str, float]: ...
+
+    def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic: ...
+
+
+Publish = Callable[[Any, np.ndarray, Panoptic], None]
+"""(header of the image message, (H, W, 3) RGB frame, result)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """max_silence_s: without an image for longer, the report is an error. log_interval_s: between lines on bad frames."""
+
+    max_silence_s: float = 1.0
+    log_interval_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What became of the messages: received = answered + dropped_newer + dropped_bad + pending, at any moment.
+
+    dropped_newer: overtaken by a newer one while waiting. pending: one may wait while another is worked on.
+    """
+
+    received: int = 0
+    answered: int = 0
+    dropped_newer: int = 0
+    dropped_bad: int = 0
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The content of a diagnostic_msgs/DiagnosticStatus."""
+
+    level: int
+    message: str
+    values: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    message: Any
+    arrived_s: float
+
+
+class Node:
+    """One thread calls `step` in a loop; `receive`, `reject`, `counts` and `report` may be called from any thread.
+
+    input_name: the topic, for messages to people. info: what the report adds, such as the engine's description.
+    now_ns: the clock that image stamps are compared with.
+    """
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        publish: Publish,
+        input_name: str,
+        info: Mapping[str, str] | None = None,
+        settings: Settings = Settings(),
+        now_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._pipeline = pipeline
+        self._publish = publish
+        self._input_name = input_name
+        self._info = dict(info or {})
+        self._settings = settings
+        self._now_ns = now_ns
+        self._changed = Condition()
+        self._waiting: _Job | None = None
+        self._working = False
+        self._received = self._answered = self._dropped_newer = self._dropped_bad = 0
+        self._started_s = time.monotonic()
+        self._arrivals_s: deque[float] = deque(maxlen=_WINDOW)
+        self._answers_s: deque[float] = deque(maxlen=_WINDOW)
+        self._stages_ms: dict[str, deque[float]] = {}
+        self._age_ms = 0.0
+        self._last_error = ""
+        self._bad_reported = 0
+        self._bad_logged = 0
+        self._logged_s = -float("inf")
+
+    def receive(self, message: Any) -> None:
+        """Takes a sensor_msgs/Image or CompressedImage of any middleware; one that still waits is dropped for it."""
+        with self._changed:
+            self._arrive()
+            self._dropped_newer += self._waiting is not None
+            self._waiting = _Job(message, time.monotonic())
+            self._age_ms = (self._now_ns() - stamp_ns(message.header)) / 1e6
+            self._changed.notify()
+
+    def reject(self, error: PanopticError) -> None:
+        """Counts a message that could not even be read."""
+        with self._changed:
+            self._arrive()
+            self._drop(error)
+
+    def step(self, timeout_s: float) -> bool:
+        """Answers the newest message, waiting up to `timeout_s` for one. False if none came."""
+        job = self._take(timeout_s)
+        if job is None:
+            return False
+        try:
+            stages_ms = self._answer(job)
+        except Exception as error:  # A fault, even one of ours, costs a frame and not the stream.
+            with self._changed:
+                self._working = False
+                self._drop(error)
+        else:
+            self._finish(stages_ms)
+        return True
+
+    @property
+    def counts(self) -> Counts:
+        with self._changed:
+            pending = (self._waiting is not None) + self._working
+            return Counts(self._received, self._answered, self._dropped_newer, self._dropped_bad, pending)
+
+    def report(self) -> Report:
+        """The state since the last report."""
+        counts = self.counts
+        with self._changed:
+            level, message = self._state(counts)
+            self._bad_reported = counts.dropped_bad
+            return Report(level, message, self._values(counts))
+
+    def latency_ms(self, stage: str = "total") -> tuple[float, float]:
+        """p50 and p99 of a stage over the last frames; zeros before the first. `total` is from arrival to publication."""
+        with self._changed:
+            return _percentiles(self._stages_ms.get(stage, ()))
+
+    def _arrive(self) -> None:
+        self._received += 1
+        self._arrivals_s.append(time.monotonic())
+
+    def _take(self, timeout_s: float) -> _Job | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None, timeout_s)
+            job, self._waiting = self._waiting, None
+            self._working = job is not None
+            return job
+
+    def _answer(self, job: _Job) -> dict[str, float]:
+        """Milliseconds of each stage."""
+        begin = time.monotonic()
+        frame = frame_of(job.message)
+        converted = time.monotonic()
+        panoptic = self._pipeline(frame, stamp_ns(job.message.header))
+        segmented = time.monotonic()
+        self._publish(job.message.header, frame, panoptic)
+        end = time.monotonic()
+        return {
+            "wait": (begin - job.arrived_s) * 1e3,
+            "convert": (converted - begin) * 1e3,
+            **self._pipeline.timings_ms,
+            "publish": (end - segmented) * 1e3,
+            "total": (end - job.arrived_s) * 1e3,
+        }
+
+    def _finish(self, stages_ms: Mapping[str, float]) -> None:
+        with self._changed:
+            self._working = False
+            self._answered += 1
+            self._answers_s.append(time.monotonic())
+            for stage, value in stages_ms.items():
+                self._stages_ms.setdefault(stage, deque(maxlen=_WINDOW)).append(value)
+
+    def _drop(self, error: Exception) -> None:
+        expected = isinstance(error, PanopticError)
+        self._dropped_bad += 1
+        self._last_error = str(error) if expected else f"{type(error).__name__}: {error}"
+        now = time.monotonic()
+        if now - self._logged_s < self._settings.log_interval_s:
+            return
+        count, self._bad_logged = self._dropped_bad - self._bad_logged, self._dropped_bad
+        self._logged_s = now
+        trace = None if expected else error
+        log.warning("dropped %d images on %s: %s", count, self._input_name, self._last_error, exc_info=trace)
+
+    def _state(self, counts: Counts) -> tuple[int, str]:
+        last_s = self._arrivals_s[-1] if self._arrivals_s else self._started_s
+        silent_s = time.monotonic() - last_s
+        if silent_s > self._settings.max_silence_s:
+            ever = "" if counts.received else ", ever"
+            return ERROR, f"no image on {self._input_name} for {silent_s:.1f} s{ever}"
+        bad = counts.dropped_bad - self._bad_reported
+        if bad:
+            return WARN, f"dropped {bad} bad images: {self._last_error}"
+        return OK, f"answering {self._input_name} at {_rate_hz(self._answers_s):.1f} Hz"
+
+    def _values(self, counts: Counts) -> dict[str, str]:
+        stages = {stage: _percentiles(window) for stage, window in self._stages_ms.items()}
+        return {
+            "input": self._input_name,
+            "input_rate_hz": f"{_rate_hz(self._arrivals_s):.2f}",
+            "input_age_ms": f"{self._age_ms:.1f}",
+            "output_rate_hz": f"{_rate_hz(self._answers_s):.2f}",
+            "received": str(counts.received),
+            "answered": str(counts.answered),
+            "dropped_newer": str(counts.dropped_newer),
+            "dropped_bad": str(counts.dropped_bad),
+            "pending": str(counts.pending),
+            "last_error": self._last_error,
+            **{f"{stage}_ms": f"p50 {p50:.2f} p99 {p99:.2f}" for stage, (p50, p99) in stages.items()},
+            **self._info,
+        }
+
+
+def stamp_ns(header: Any) -> int:
+    """The time of a std_msgs/Header in nanoseconds."""
+    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+
+
+def _rate_hz(times_s: deque[float]) -> float:
+    """Over the window and up to now, so that the rate of a silent stream falls."""
+    elapsed_s = time.monotonic() - times_s[0] if times_s else 0.0
+    return (len(times_s) - 1) / elapsed_s if elapsed_s > 0 else 0.0
+
+
+def _percentiles(window: Any) -> tuple[float, float]:
+    if not window:
+        return 0.0, 0.0
+    p50, p99 = np.percentile(list(window), [50, 99])
+    return float(p50), float(p99)
