@@ -106,8 +106,8 @@ def _find(name_or_path: str | Path) -> Path:
         return found[str(name_or_path)]
     if (path / "manifest.json").is_file():
         return path
-    choices = ", ".join(sorted(found)) or "none found"
-    raise PanopticError(f"unknown model {str(name_or_path)!r}: models are {choices} (or the path of a folder with a manifest.json)")
+    choices = f"models are {', '.join(sorted(found))}" if found else "no models are installed"
+    raise PanopticError(f"unknown model {str(name_or_path)!r}: {choices} (a folder with a manifest.json is one too)")
 
 
 def _check_keys(content: Any, keys: Mapping[str, type], where: str) -> None:

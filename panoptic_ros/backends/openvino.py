@@ -41,7 +41,7 @@ class OpenVinoEngine:
         used = {kind: name for name, kind in _PRECISIONS.items()}
         self.description = {
             "backend": "openvino",
-            "version": ov.__version__,
+            "version": ov.__version__.split("-")[0],
             "device": f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME')})",
             "precision": used[compiled.get_property("INFERENCE_PRECISION_HINT")],
             "threads": str(compiled.get_property("INFERENCE_NUM_THREADS")) if device == "CPU" else "-",

@@ -1,0 +1,172 @@
+"""Measure a model on this machine: the bare network, the whole engine and the pipeline with tracking, interleaved in one run."""
+
+import argparse
+import json
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+
+from panoptic_ros import images
+from panoptic_ros.commands.machine import describe_machine, resident_bytes
+from panoptic_ros.commands.model_arguments import add_model_arguments, open_model
+from panoptic_ros.core import Engine, Panoptic, PanopticError
+from panoptic_ros.manifest import Manifest
+from panoptic_ros.pipeline import STAGES, Pipeline
+from panoptic_ros.preprocess import geometry, letterbox
+from panoptic_ros.tracker import Tracker
+
+CLIP = Path(__file__).resolve().parents[1] / "assets" / "street_demo.mp4"
+MAX_FRAMES = 64
+"""Different frames held in memory; more rounds go through them again."""
+
+WARM_UP = 10
+FRAME_NS = 100_000_000
+MIB = 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_model_arguments(parser)
+    parser.add_argument(
+        "--input", type=Path, default=CLIP, metavar="FILE", help="clip, image or folder (default: the bundled clip)"
+    )
+    parser.add_argument("--frames", type=int, default=200, metavar="N", help="rounds to measure (default: %(default)s)")
+    parser.add_argument("--objects", action="store_true", help="also compare the frames with the least and the most objects")
+    parser.add_argument("--soak", type=int, default=0, metavar="N", help="also watch the memory over N frames")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
+
+
+def main(args: argparse.Namespace) -> int:
+    if args.frames < 1 or args.soak < 0:
+        raise PanopticError(f"frames={args.frames}, soak={args.soak}: at least 1 frame, and no negative numbers")
+    model, engine = open_model(args)
+    frames = list(islice(images.frames(args.input), MAX_FRAMES))
+    report = {
+        "model": model.model, "size": list(model.size), "frame_size": list(frames[0].shape[:2]), "frames": args.frames,
+        "input": args.input.name, "engine": engine.description, "machine": describe_machine(),
+    }  # fmt: skip
+    report |= measure(model, engine, frames, args.frames)
+    if args.objects:
+        report["objects"] = measure_objects(model, engine, frames, args.frames)
+    if args.soak:
+        report["soak"] = soak(model, engine, frames, args.soak)
+    print(table(report))
+    if args.json:
+        _write(args.json, report)
+    return 0
+
+
+def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: int) -> dict:
+    """Milliseconds of network, engine and pipeline, of the pipeline's stages, and how the first three compare.
+
+    A round runs each of the three once on one frame. Their order is drawn anew in every round, so that none of them always finds the
+    caches as another left them.
+    """
+    pipeline = _tracked(model, engine)
+    inputs = [engine_input(frame, model) for frame in frames]
+    times: dict[str, list[float]] = {name: [] for name in ("network_only_ms", "engine_ms", "pipeline_ms", *STAGES)}
+    random = np.random.default_rng(0)
+    for number in range(WARM_UP + rounds):
+        frame, image = frames[number % len(frames)], inputs[number % len(frames)]
+        runs: dict[str, Callable[[], object]] = {
+            "network_only_ms": lambda: engine.run_network_only(image),
+            "engine_ms": lambda: engine.run(image),
+            "pipeline_ms": lambda: pipeline(frame, number * FRAME_NS),
+        }
+        for name in random.permutation(list(runs)):
+            times[name].append(_milliseconds(runs[name]))
+        for stage in STAGES:
+            times[stage].append(pipeline.timings_ms[stage])
+    results = {name: summary(samples[WARM_UP:]) for name, samples in times.items()}
+    network = results["network_only_ms"]["p50"]
+    ratios = {f"{name}/network": round(results[f"{name}_ms"]["p50"] / network, 4) for name in ("engine", "pipeline")}
+    stages = {stage: results.pop(stage) for stage in STAGES}
+    return results | {"stages": stages, "ratios": ratios}
+
+
+def measure_objects(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: int) -> dict:
+    """Median milliseconds of engine and pipeline on the frame with the least and on the one with the most objects, interleaved."""
+    counts = [_objects(_tracked(model, engine)(frame, 0), model) for frame in frames]
+    cases = {"least": int(np.argmin(counts)), "most": int(np.argmax(counts))}
+    pipelines = {case: _tracked(model, engine) for case in cases}
+    times: dict[str, list[tuple[float, float]]] = {case: [] for case in cases}
+    for number in range(WARM_UP + rounds):
+        for case, index in cases.items():
+            image, frame, pipeline = engine_input(frames[index], model), frames[index], pipelines[case]
+            engine_ms = _milliseconds(lambda: engine.run(image))
+            times[case].append((engine_ms, _milliseconds(lambda: pipeline(frame, number * FRAME_NS))))
+    report: dict = {}
+    for case, index in cases.items():
+        engine_ms, pipeline_ms = np.median(times[case][WARM_UP:], axis=0).round(3)
+        report[case] = {"objects": counts[index], "engine_ms": float(engine_ms), "pipeline_ms": float(pipeline_ms)}
+    report["engine_growth"] = round(report["most"]["engine_ms"] / report["least"]["engine_ms"] - 1, 4)
+    return report
+
+
+def soak(model: Manifest, engine: Engine, frames: list[np.ndarray], count: int) -> dict:
+    """Resident memory in MiB over `count` frames through the pipeline, read ten times, the first after a tenth of them."""
+    pipeline, resident = _tracked(model, engine), []
+    marks = {max(round(count * tenth / 10), 1) for tenth in range(1, 11)}
+    for number in range(1, count + 1):
+        pipeline(frames[number % len(frames)], number * FRAME_NS)
+        if number in marks:
+            resident.append(round(resident_bytes() / MIB, 2))
+    return {"frames": count, "resident_mib": resident, "growth_mib": round(resident[-1] - resident[0], 2)}
+
+
+def engine_input(frame: np.ndarray, model: Manifest) -> np.ndarray:
+    """The frame as the pipeline gives it to the engine."""
+    return letterbox(frame, geometry(frame.shape[:2], model.size, model.decode_stride))
+
+
+def summary(samples_ms: list[float]) -> dict[str, float]:
+    p50, p90, p99 = np.percentile(samples_ms, (50, 90, 99))
+    return {"p50": round(p50, 3), "p90": round(p90, 3), "p99": round(p99, 3), "mean": round(float(np.mean(samples_ms)), 3)}
+
+
+def table(report: dict) -> str:
+    """The report for people."""
+    engine, (height, width) = report["engine"], report["size"]
+    lines = [
+        f"{report['model']} {height}x{width}, frames {'x'.join(map(str, report['frame_size']))} from {report['input']}",
+        ", ".join(f"{key} {value}" for key, value in engine.items()),
+        f"{'ms':20}{'p50':>9}{'p90':>9}{'p99':>9}{'mean':>9}",
+    ]
+    rows = {"network only": report["network_only_ms"], "engine": report["engine_ms"], "pipeline": report["pipeline_ms"]}
+    rows |= {f"  {stage}": values for stage, values in report["stages"].items()}
+    lines += [f"{name:20}" + "".join(f"{value:9.2f}" for value in row.values()) for name, row in rows.items()]
+    lines += [f"{name:20}{ratio:9.2f}" for name, ratio in report["ratios"].items()]
+    for case in ("least", "most") if "objects" in report else ():
+        found = report["objects"][case]
+        lines.append(f"{found['objects']} objects: engine {found['engine_ms']:.2f} ms, pipeline {found['pipeline_ms']:.2f} ms")
+    if "soak" in report:
+        memory = report["soak"]
+        lines.append(
+            f"memory over {memory['frames']} frames: {memory['growth_mib']:+.1f} MiB, {memory['resident_mib'][-1]:.0f} at the end"
+        )
+    return "\n".join(lines)
+
+
+def _tracked(model: Manifest, engine: Engine) -> Pipeline:
+    return Pipeline(engine, model, Tracker(model.labels))
+
+
+def _objects(panoptic: Panoptic, model: Manifest) -> int:
+    things = {label.id for label in model.labels if label.thing}
+    return sum(segment.category in things for segment in panoptic.segments)
+
+
+def _milliseconds(run: Callable[[], object]) -> float:
+    start = perf_counter()
+    run()
+    return (perf_counter() - start) * 1e3
+
+
+def _write(file: Path, report: dict) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(report, indent=1) + "\n")
+    except OSError as error:
+        raise PanopticError(f"cannot write {file}: {error.strerror}") from error

@@ -1,0 +1,35 @@
+"""The arguments that choose a model and how it runs, the same for every command that runs one."""
+
+import argparse
+
+from panoptic_ros import manifest
+from panoptic_ros.core import Engine
+from panoptic_ros.engine import BACKENDS, open_engine
+from panoptic_ros.manifest import Manifest
+
+DEFAULT_MODEL = "hle_mnv2"
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="name of a model, or its folder (default: %(default)s)")
+    parser.add_argument("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)} (default: the first installed)")
+    parser.add_argument("--device", default="auto", help="as the backend names it (default: auto)")
+    parser.add_argument("--precision", default="fp32", help="fp32, or what else the device computes in (default: fp32)")
+    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: the backend decides)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="of the engine input (default: the model's)")
+
+
+def open_model(args: argparse.Namespace) -> tuple[Manifest, Engine]:
+    """What the arguments of `add_model_arguments` ask for. Raises PanopticError if it does not exist or cannot run."""
+    model = manifest.load(args.model)
+    if args.size:
+        model = model.with_size(*args.size)
+    return model, open_engine(model, args.backend, args.device, args.precision, args.threads)
+
+
+def size(text: str) -> tuple[int, int]:
+    """Height and width of `256x512`."""
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: expected HxW, such as 256x512")
+    return int(height), int(width)
