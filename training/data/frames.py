@@ -1,0 +1,72 @@
+"""A data set in COCO panoptic layout as an evaluation reads it: images in the order of their sequences, with their true segments."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from panoptic_ros import coco
+from panoptic_ros.core import Label, PanopticError
+from training.metrics.panoptic_quality import Truth
+
+DATA = Path("data")
+"""Where a data set that is given by its name lies."""
+
+STEP_NS = 100_000_000
+"""Between the frames of a sequence whose images carry no stamps."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrueFrame:
+    """One image, its ids and what they are. sequence: None if it belongs to none. truth: segment id -> what it is."""
+
+    image: Path
+    ids: Path
+    truth: dict[int, Truth]
+    sequence: str | None
+    stamp_ns: int
+
+
+def locate(dataset: str) -> tuple[Path, str]:
+    """Folder and split of `street:val` (in `data/`) or `PATH:SPLIT`. Raises PanopticError naming the choices."""
+    name, colon, split = dataset.rpartition(":")
+    if not (name and colon and split):
+        raise PanopticError(f"data set {dataset!r} is not NAME:SPLIT or PATH:SPLIT, such as street:val")
+    folders = [folder for folder in (Path(name), DATA / name) if folder.is_dir()]
+    if not folders:
+        here = ", ".join(sorted(f.name for f in DATA.iterdir() if f.is_dir())) if DATA.is_dir() else ""
+        raise PanopticError(f"there is no data set {name!r}: neither the folder {name} nor {DATA / name} exists; {DATA}/ has {here or 'none'}")
+    splits = sorted(file.stem.removeprefix("panoptic_") for file in folders[0].glob("panoptic_*.json"))
+    if split not in splits:
+        raise PanopticError(f"{folders[0]} has no split {split!r}: splits are {', '.join(splits) or 'none'}")
+    return folders[0], split
+
+
+def read_frames(root: Path, split: str) -> tuple[tuple[Label, ...], list[TrueFrame]]:
+    """Labels and frames of a split, by sequence and frame number. Raises PanopticError for what its files contradict or lack."""
+    file = root / f"panoptic_{split}.json"
+    content = coco.read_json(file)
+    labels = coco.labels_of(content)
+    images = {image["id"]: image for image in content["images"]}
+    frames = []
+    for annotation in content["annotations"]:
+        if annotation["image_id"] not in images:
+            raise PanopticError(f"{file}: annotation {annotation['file_name']} is of image {annotation['image_id']}, which is not in `images`")
+        image = images[annotation["image_id"]]
+        number = int(image.get("frame", 0))
+        paths = root / split / image["file_name"], root / f"panoptic_{split}" / annotation["file_name"]
+        frame = TrueFrame(*paths, truth_of(annotation, labels, file), image.get("sequence"), int(image.get("stamp_ns", number * STEP_NS)))
+        frames.append((frame.sequence or "", number, frame))
+    missing = [str(path) for *_, frame in frames for path in (frame.image, frame.ids) if not path.is_file()]
+    if missing or not frames:
+        raise PanopticError(f"{file}: {len(missing)} of its {2 * len(frames)} files are missing: {', '.join(missing[:3]) or 'it is empty'}")
+    return labels, [frame for *_, frame in sorted(frames, key=lambda entry: entry[:2])]
+
+
+def truth_of(annotation: dict, labels: tuple[Label, ...], file: Path) -> dict[int, Truth]:
+    """Segment id -> Truth of a COCO panoptic annotation. Raises PanopticError, naming `file`, for an unknown category."""
+    known = {label.id: label.name for label in labels}
+    segments = annotation["segments_info"]
+    unknown = {s["category_id"] for s in segments} - set(known)
+    if unknown:
+        names = ", ".join(f"{i} {name}" for i, name in known.items())
+        raise PanopticError(f"{file}: {annotation['file_name']} has categories {sorted(unknown)}; the labels are {names}")
+    return {s["id"]: Truth(s["category_id"], bool(s.get("iscrowd", 0))) for s in segments}
