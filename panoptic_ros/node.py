@@ -180,6 +180,7 @@ class Node:
             "wait": (begin - job.arrived_s) * 1e3,
             "convert": (converted - begin) * 1e3,
             **self._pipeline.timings_ms,
+            "pipeline": (segmented - converted) * 1e3,
             "publish": (end - segmented) * 1e3,
             "total": (end - job.arrived_s) * 1e3,
         }

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import TypeVar
 from xml.sax.saxutils import quoteattr
 
@@ -44,9 +45,8 @@ LATCHED = Qos(
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """Keep it alive as long as its readers and writers."""
+    """Makes readers and writers, which keep it alive."""
 
-    domain: Domain
     entity: DomainParticipant
 
     def writer(self, topic: str, kind: type[Message], qos: Qos = SYSTEM_DEFAULT) -> DataWriter[Message]:
@@ -72,7 +72,7 @@ def dds_name(topic: str) -> str:
 
 
 def join(domain: int | None = None, interface: str | None = None) -> Participant:
-    """Takes part in a domain, by default `$ROS_DOMAIN_ID` or 0, once in a process.
+    """Takes part in a domain, by default `$ROS_DOMAIN_ID` or 0, with one interface in a process.
 
     interface: "loopback" (nothing leaves this host), the name or address of a network interface, or None for the one that
     Cyclone DDS chooses, as for ROS 2 nodes on this host. `$CYCLONEDDS_URI` is honoured and overrides all of this.
@@ -80,13 +80,19 @@ def join(domain: int | None = None, interface: str | None = None) -> Participant
     """
     number = _domain_number(domain)
     try:
-        opened = Domain(number, ",".join(filter(None, (configuration(interface), os.environ.get("CYCLONEDDS_URI")))))
-        return Participant(opened, DomainParticipant(number, Qos(Policy.Userdata(b"enclave=/;"))))
+        _open_domain(number, ",".join(filter(None, (configuration(interface), os.environ.get("CYCLONEDDS_URI")))))
+        return Participant(DomainParticipant(number, Qos(Policy.Userdata(b"enclave=/;"))))
     except DDSException as error:
         raise PanopticError(
             f"cannot join DDS domain {number} on interface {interface or 'default'}: {error}; "
             f"an interface is {LOOPBACK!r} or a name or address of this host, $CYCLONEDDS_URI is {os.environ.get('CYCLONEDDS_URI')!r}"
         ) from error
+
+
+@cache
+def _open_domain(number: int, config: str) -> Domain:
+    """Open for the rest of the process: a domain takes all that is in it along."""
+    return Domain(number, config)
 
 
 def _domain_number(domain: int | None) -> int:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from panoptic_ros.core import PanopticError
+from panoptic_ros.images import decode
 
 
 class Image(Protocol):
@@ -75,8 +76,6 @@ _LAYOUTS = {
     "nv21": _Layout(1, cv2.COLOR_YUV2RGB_NV21, rows=Fraction(3, 2), even=True),
 }
 ENCODINGS = tuple(_LAYOUTS)
-_JPEG, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
-_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 def frame_of(message: Image | CompressedImage) -> np.ndarray:
@@ -123,23 +122,4 @@ def _pixels(message: Image, layout: _Layout) -> np.ndarray:
 
 
 def _from_compressed(message: CompressedImage) -> np.ndarray:
-    data = bytes(message.data)
-    if data.startswith(_JPEG):
-        # Neither marker can stand inside compressed pixels, so a whole file has its end behind its last scan.
-        whole = data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN) > 0
-    elif data.startswith(_PNG):
-        whole = _PNG_END in data
-    else:
-        raise PanopticError(
-            f"compressed image of format {message.format!r} starts with {data[:8].hex() or 'nothing'}; jpeg and png are supported"
-        )
-    if not whole:
-        raise PanopticError(f"compressed image of format {message.format!r} is truncated after {len(data)} bytes")
-    try:
-        # The raster as the camera sent it: CameraInfo knows nothing of EXIF rotations.
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    except (cv2.error, MemoryError) as error:
-        raise PanopticError(f"compressed image of format {message.format!r} cannot be decoded: {error}") from error
-    if bgr is None:
-        raise PanopticError(f"compressed image of format {message.format!r} and {len(data)} bytes is corrupt")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+    return decode(bytes(message.data), f"compressed image of format {message.format!r}")

@@ -1,0 +1,108 @@
+"""Publishes a video clip, a folder of images or a rosbag2 over DDS, as a camera would."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+from cyclonedds.pub import DataWriter
+
+from panoptic_ros.commands.dds_arguments import add_dds_arguments, join_domain, stop_signal
+from panoptic_ros.core import PanopticError
+from panoptic_ros.middleware import dds_types as types
+from panoptic_ros.middleware import messages
+from panoptic_ros.middleware.dds import COMPRESSED, subscribed, write
+from panoptic_ros.middleware.dds_participant import Participant
+from panoptic_ros.sources import CAMERA_INFO_TYPE, Frame, Item, Recorded, open_source, paced
+
+STREET_CLIP = Path(__file__).resolve().parents[1] / "assets" / "street_demo.mp4"
+_FLUSH_S = 0.5
+_TYPES: dict[str, Any] = {
+    "sensor_msgs/msg/Image": types.Image,
+    "sensor_msgs/msg/CompressedImage": types.CompressedImage,
+    CAMERA_INFO_TYPE: types.CameraInfo,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", metavar="SOURCE", help="a video clip, a folder of images, a rosbag2, or `street` (bundled clip)")
+    parser.add_argument("--topic", default="/camera/image_raw", help="of the images (default: %(default)s)")
+    parser.add_argument("--rate", type=float, metavar="HZ", help="images per second (default: the clip's; 10 for a folder)")
+    parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="times as fast (default: 1)")
+    parser.add_argument("--loop", action="store_true", help="start again at the end")
+    parser.add_argument("--compressed", action="store_true", help="publish JPEG on TOPIC/compressed; a bag's images stay as they are")
+    parser.add_argument("--frame-id", default="camera", help="of clips and folders (default: %(default)s)")
+    parser.add_argument("--bag-topic", metavar="TOPIC", help="the bag's images, if it has several")
+    parser.add_argument("--restamp", action="store_true", help="give a bag's messages the present time")
+    parser.add_argument("--wait-for-subscriber", action="store_true", help="send nothing before someone listens")
+    add_dds_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    if not args.speed > 0:
+        raise PanopticError(f"--speed {args.speed} is not possible: above 0")
+    stop = stop_signal()
+    path = STREET_CLIP if args.source == "street" else Path(args.source)
+    camera = Camera(join_domain(args), args.topic, args.frame_id, args.restamp, _is_compressed(path, args))
+    while args.wait_for_subscriber and not camera.subscribed and not stop.wait(0.02):
+        pass
+    for _ in repeat(None) if args.loop else range(1):
+        for now_ns, item in paced(_items(path, args), stop, args.speed):
+            camera.publish(now_ns, item)
+        if stop.is_set():
+            break
+    time.sleep(_FLUSH_S)  # for the last packets to be acknowledged
+    print(f"sent {camera.sent} images on {args.topic}", flush=True)
+    return 0
+
+
+class Camera:
+    """The topics of a camera: `topic` or, if `compressed`, its variant, and camera_info beside it.
+
+    frame_id: in the headers of clips and folders. restamp: recorded messages get the present time.
+    """
+
+    def __init__(self, participant: Participant, topic: str, frame_id: str, restamp: bool, compressed: bool) -> None:
+        self.sent = 0
+        self._frame_id, self._restamp, self._compressed = frame_id, restamp, compressed
+        suffix, kind = (COMPRESSED, types.CompressedImage) if compressed else ("", types.Image)
+        self._images: DataWriter[Any] = participant.writer(topic + suffix, kind)
+        self._infos = participant.writer(f"{topic.rpartition('/')[0]}/camera_info", types.CameraInfo)
+
+    @property
+    def subscribed(self) -> bool:
+        return subscribed(self._images)
+
+    def publish(self, now_ns: int, item: Item) -> None:
+        message = self._made(now_ns, item) if isinstance(item, Frame) else self._recorded(now_ns, item)
+        if isinstance(message, types.CameraInfo):
+            write(self._infos, message)
+        else:
+            write(self._images, message)
+            self.sent += 1
+
+    def _made(self, now_ns: int, frame: Frame) -> Any:
+        build = messages.jpeg_image if self._compressed else messages.rgb_image
+        return build(types, messages.header_at(types, now_ns, self._frame_id), frame.rgb)
+
+    def _recorded(self, now_ns: int, recorded: Recorded) -> Any:
+        message = _TYPES[recorded.type].deserialize(recorded.cdr)
+        if self._restamp:
+            message.header = messages.header_at(types, now_ns, message.header.frame_id)
+        return message
+
+
+def _items(path: Path, args: argparse.Namespace) -> Iterator[Item]:
+    return open_source(path, args.rate, args.bag_topic)
+
+
+def _is_compressed(path: Path, args: argparse.Namespace) -> bool:
+    """Reads up to the first image, so that a bad source is reported before anyone waits for it."""
+    for item in _items(path, args):
+        if isinstance(item, Frame):
+            return bool(args.compressed)
+        if item.type != CAMERA_INFO_TYPE:
+            return _TYPES[item.type] is types.CompressedImage
+    raise PanopticError(f"{path} has no images")

@@ -1,0 +1,58 @@
+"""The node: subscribes to a camera over DDS, publishes its tracked segments to ROS 2 nodes and others."""
+
+import argparse
+import logging
+import threading
+
+from panoptic_ros.commands.dds_arguments import add_dds_arguments, join_domain, stop_signal
+from panoptic_ros.commands.model_arguments import add_model_arguments, open_model
+from panoptic_ros.core import PanopticError
+from panoptic_ros.middleware.dds import DdsNode
+from panoptic_ros.node import Node
+from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.tracker import Tracker
+
+STATUS_PERIOD_S = 5.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--image", default="/camera/image_raw", metavar="TOPIC", help="and TOPIC/compressed (default: %(default)s)")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="end after N answered images (default: never)")
+    add_model_arguments(parser)
+    add_dds_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs until SIGINT, SIGTERM or `--max-frames`."""
+    if args.max_frames is not None and args.max_frames < 1:
+        raise PanopticError(f"--max-frames {args.max_frames} is not possible: at least 1")
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    stop = stop_signal()
+    model, engine = open_model(args)
+    info = {"model": model.model, **engine.description}
+    node = DdsNode(join_domain(args), Pipeline(engine, model, Tracker(model.labels)), model.labels, info, args.image)
+    print(" ".join(f"{key}={value}" for key, value in info.items()), flush=True)
+    watcher = threading.Thread(target=_watch, args=(node, stop), daemon=True)
+    watcher.start()
+    node.run(args.max_frames)
+    stop.set()
+    watcher.join()
+    print(status(node.core), flush=True)
+    return 0
+
+
+def _watch(node: DdsNode, stop: threading.Event) -> None:
+    """Prints the status every now and then, and hands a signal on."""
+    while not stop.wait(STATUS_PERIOD_S):
+        print(status(node.core), flush=True)
+    node.stop()
+
+
+def status(node: Node) -> str:
+    """One line for people."""
+    counts = node.counts
+    p50, p99 = node.latency_ms()
+    return (
+        f"received {counts.received}, answered {counts.answered}, dropped {counts.dropped_newer} for newer ones "
+        f"and {counts.dropped_bad} bad; latency p50 {p50:.1f} ms, p99 {p99:.1f} ms"
+    )
