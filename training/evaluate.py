@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status. A PanopticError becomes one line on stderr and status 2."""
     parser = arguments_parser()
     args = parser.parse_args(arguments)
-    if bool(args.ground_truth) != bool(args.predictions) or bool(args.model) != bool(args.data) or bool(args.model) == bool(args.predictions):
+    given = [bool(value) for value in (args.ground_truth, args.predictions, args.model, args.data)]
+    if given not in ([True, True, False, False], [False, False, True, True]):
         parser.error("give either --ground-truth and --predictions, or --engine and --data")
     if args.tracking and not args.model:
         parser.error("--tracking needs --engine and --data")
@@ -52,10 +53,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def arguments_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="training.evaluate", description=__doc__, formatter_class=raw)
     parser.add_argument("--ground-truth", type=Path, metavar="GT.json", help="COCO panoptic JSON; its PNGs lie in the folder GT")
     parser.add_argument("--predictions", type=Path, metavar="PRED.json", help="the same of any system")
-    parser.add_argument("--data", metavar="DATASET:SPLIT", help="street:val, or the path of a folder in COCO panoptic layout and a split")
+    parser.add_argument("--data", metavar="DATASET:SPLIT", help="street:val, or PATH:SPLIT of a folder in COCO panoptic layout")
     parser.add_argument("--tracking", action="store_true", help="IDF1, HOTA and STQ too, with embeddings and without")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores there")
     add_engine_arguments(parser)
@@ -111,9 +113,10 @@ def evaluate_model(args: argparse.Namespace) -> dict:
     model, engine = open_model(args)
     check_labels(model, labels, args.data)
     if args.tracking and not all(frame.sequence for frame in frames):
-        raise PanopticError(f"{args.data} has images without a sequence: --tracking needs `sequence` and `frame` for each of its images")
+        raise PanopticError(f"{args.data} has images without a sequence: --tracking needs `sequence` and `frame` for each image")
     scores = evaluate_engine(engine, model, labels, frames, TRACKERS if args.tracking else {})
-    return {"model": model.model, "engine": engine.description, "size": list(model.size), "data": args.data, "images": len(frames), **scores}
+    ran = {"model": model.model, "engine": engine.description, "size": list(model.size), "data": args.data, "images": len(frames)}
+    return ran | scores
 
 
 def check_labels(model: Manifest, labels: tuple[Label, ...], dataset: str) -> None:

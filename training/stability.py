@@ -59,9 +59,10 @@ class Similarity:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status. A PanopticError becomes one line on stderr and status 2."""
-    parser = argparse.ArgumentParser(prog="training.stability", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="training.stability", description=__doc__, formatter_class=raw)
     parser.add_argument("--data", required=True, metavar="DATASET:SPLIT", help="sequences, such as street:val")
-    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="stability.json and stability.png are written there")
+    parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for stability.json and stability.png")
     add_engine_arguments(parser)
     args = parser.parse_args(arguments)
     if not args.model:
@@ -150,20 +151,22 @@ def summary(similarity: Similarity) -> dict:
 def _distribution(cosines: np.ndarray) -> dict | None:
     if not len(cosines):
         return None
-    return {"count": len(cosines), "mean": float(cosines.mean())} | {f"q{100 * q:g}": float(np.quantile(cosines, q)) for q in QUANTILES}
+    quantiles = {f"q{100 * q:g}": float(np.quantile(cosines, q)) for q in QUANTILES}
+    return {"count": len(cosines), "mean": float(cosines.mean())} | quantiles
 
 
 def plot(similarities: dict[int, Similarity], file: Path, title: str) -> None:
     """A histogram of both kinds of cosine for each gap."""
     size = 4.2 * len(similarities), 3.4
     figure, axes = plt.subplots(1, len(similarities), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    low = min((s.min() for similarity in similarities.values() for s in (similarity.same, similarity.others) if len(s)), default=-1)
-    bins = np.linspace(min(low, 0), 1, 61)
+    drawn = np.concatenate([cosines for s in similarities.values() for cosines in (s.same, s.others)])
+    bins = np.linspace(drawn.min(initial=0), 1, 61)
     for axis, (gap, similarity) in zip(axes[0], similarities.items()):
-        for name, cosines, color in (("others of its class", similarity.others, "#c44e52"), ("the same object", similarity.same, "#4c72b0")):
+        kinds = ("others of its class", similarity.others, "#c44e52"), ("the same object", similarity.same, "#4c72b0")
+        for name, cosines, color in kinds:
             if len(cosines):
-                weights = np.full(len(cosines), 1 / len(cosines))
-                axis.hist(cosines, bins, weights=weights, alpha=0.7, color=color, label=f"{name}: {cosines.mean():.2f} ({len(cosines)})")
+                label = f"{name}: {cosines.mean():.2f} ({len(cosines)})"
+                axis.hist(cosines, bins, weights=np.full(len(cosines), 1 / len(cosines)), alpha=0.7, color=color, label=label)
         axis.set_title(f"{gap} frame{'s' * (gap > 1)} apart, rank-1 {_percent(summary(similarity)['rank1'])}", fontsize=10)
         axis.set_xlabel("cosine of the embeddings")
         if len(similarity.same):

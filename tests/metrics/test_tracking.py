@@ -122,7 +122,8 @@ def summary(score: Hota, ids: Identity, counts: Clear) -> dict[str, float]:
         "HOTA(0)": score.hota[0], "LocA(0)": score.loc_a[0], "HOTALocA(0)": score.hota[0] * score.loc_a[0],
         "MOTA": counts.mota, "MOTP": counts.motp, "MODA": counts.moda, "sMOTA": counts.smota, "CLR_TP": counts.tp, "CLR_FP": counts.fp,
         "CLR_FN": counts.fn, "IDSW": counts.switches, "MT": counts.mostly_tracked, "PT": counts.partly_tracked, "ML": counts.mostly_lost,
-        "Frag": counts.fragments, "IDF1": ids.idf1, "IDR": ids.recall, "IDP": ids.precision, "IDTP": ids.idtp, "IDFN": ids.idfn, "IDFP": ids.idfp,
+        "Frag": counts.fragments, "IDF1": ids.idf1, "IDR": ids.recall, "IDP": ids.precision,
+        "IDTP": ids.idtp, "IDFN": ids.idfn, "IDFP": ids.idfp,
         "Dets": counts.tp + counts.fp, "GT_Dets": counts.tp + counts.fn,
     }  # fmt: skip
 

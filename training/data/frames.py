@@ -33,7 +33,7 @@ def locate(dataset: str) -> tuple[Path, str]:
     folders = [folder for folder in (Path(name), DATA / name) if folder.is_dir()]
     if not folders:
         here = ", ".join(sorted(f.name for f in DATA.iterdir() if f.is_dir())) if DATA.is_dir() else ""
-        raise PanopticError(f"there is no data set {name!r}: neither the folder {name} nor {DATA / name} exists; {DATA}/ has {here or 'none'}")
+        raise PanopticError(f"there is no data set {name!r}: no folder {name} or {DATA / name}; {DATA}/ has {here or 'none'}")
     splits = sorted(file.stem.removeprefix("panoptic_") for file in folders[0].glob("panoptic_*.json"))
     if split not in splits:
         raise PanopticError(f"{folders[0]} has no split {split!r}: splits are {', '.join(splits) or 'none'}")
@@ -49,15 +49,17 @@ def read_frames(root: Path, split: str) -> tuple[tuple[Label, ...], list[TrueFra
     frames = []
     for annotation in content["annotations"]:
         if annotation["image_id"] not in images:
-            raise PanopticError(f"{file}: annotation {annotation['file_name']} is of image {annotation['image_id']}, which is not in `images`")
+            raise PanopticError(f"{file}: {annotation['file_name']} is of image {annotation['image_id']}, which is not in `images`")
         image = images[annotation["image_id"]]
         number = int(image.get("frame", 0))
         paths = root / split / image["file_name"], root / f"panoptic_{split}" / annotation["file_name"]
-        frame = TrueFrame(*paths, truth_of(annotation, labels, file), image.get("sequence"), int(image.get("stamp_ns", number * STEP_NS)))
+        truth, stamp_ns = truth_of(annotation, labels, file), int(image.get("stamp_ns", number * STEP_NS))
+        frame = TrueFrame(*paths, truth, image.get("sequence"), stamp_ns)
         frames.append((frame.sequence or "", number, frame))
     missing = [str(path) for *_, frame in frames for path in (frame.image, frame.ids) if not path.is_file()]
     if missing or not frames:
-        raise PanopticError(f"{file}: {len(missing)} of its {2 * len(frames)} files are missing: {', '.join(missing[:3]) or 'it is empty'}")
+        shown = ", ".join(missing[:3]) or "it lists no images"
+        raise PanopticError(f"{file}: {len(missing)} of its {2 * len(frames)} files are missing: {shown}")
     return labels, [frame for *_, frame in sorted(frames, key=lambda entry: entry[:2])]
 
 

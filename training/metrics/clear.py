@@ -66,7 +66,8 @@ def clear(frames: list[Frame]) -> Clear:
         kept[truth] = tracked_by[truth] = predicted
         found[truth] += 1
         total += Clear(tp=len(rows), switches=switches, iou=float(frame.iou[rows, columns].sum()))
-    return total + _lives(found, true_counts, starts) + Clear(fn=int(true_counts.sum()) - total.tp, fp=int(predicted_counts.sum()) - total.tp)
+    rest = Clear(fn=int(true_counts.sum()) - total.tp, fp=int(predicted_counts.sum()) - total.tp)
+    return total + rest + _lives(found, true_counts, starts)
 
 
 def _match(frame: Frame, kept: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -13,9 +13,11 @@ def panoptic(quality: PanopticQuality) -> dict:
     """PQ, SQ, RQ of all classes, things, stuff (None where there are none) and of each class by name."""
     groups = {name: quality.mean(thing) for name, thing in (("all", None), ("things", True), ("stuff", False))}
     of_class, names = quality.per_class(), {label.id: label.name for label in quality.labels}
-    return {name: asdict(score) if score else None for name, score in groups.items()} | {
-        "classes": {names[i]: asdict(score) | {k: v for k, v in asdict(quality.tallies[i]).items() if k != "iou"} for i, score in of_class.items()}
-    }
+    classes = {}
+    for i, score in of_class.items():
+        tally = quality.tallies[i]
+        classes[names[i]] = asdict(score) | {"tp": tally.tp, "fp": tally.fp, "fn": tally.fn}
+    return {name: asdict(score) if score else None for name, score in groups.items()} | {"classes": classes}
 
 
 def tracking(quality: VideoQuality) -> dict:
