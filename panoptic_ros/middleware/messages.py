@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import cv2
 import numpy as np
 
-from panoptic_ros.core import Label, Panoptic, PanopticError, Segment
+from panoptic_ros.core import Label, Panoptic, Segment
 from panoptic_ros.node import Report
 
 VOID_NAME = "void"
@@ -98,9 +98,7 @@ def _image(types: Types, header: Any, encoding: str, pixels: np.ndarray) -> Any:
 
 def jpeg_image(types: Types, header: Any, rgb: np.ndarray, quality: int = 85) -> Any:
     """sensor_msgs/CompressedImage. rgb: (H, W, 3) uint8. quality: 1..100."""
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    if not done:
-        raise PanopticError(f"OpenCV cannot write a frame of shape {rgb.shape} as JPEG")
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return types.CompressedImage(header=header, format="rgb8; jpeg compressed bgr8", data=data.reshape(-1))
 
 
