@@ -12,8 +12,8 @@ Box = tuple[int, int, int, int]
 Color = tuple[int, int, int]
 
 OPACITY = 0.5
-GOLDEN = 0.618033988749895
-"""Multiples of it, modulo 1, never come close together: neighbouring numbers get colours that are easy to tell apart."""
+TURNS = (0.7548776662466927, 0.5698402909980532)
+"""Multiples of these, modulo 1, fill a square evenly: neighbouring numbers get colours that are easy to tell apart."""
 
 
 def overlay(frame: np.ndarray, panoptic: Panoptic, labels: tuple[Label, ...]) -> np.ndarray:
@@ -29,8 +29,8 @@ def overlay(frame: np.ndarray, panoptic: Panoptic, labels: tuple[Label, ...]) ->
 
     tint = _colored(panoptic.ids, ids, fills)
     picture = cv2.addWeighted(frame, 1 - OPACITY, tint, OPACITY, 0)
-    cv2.copyTo(frame, (panoptic.ids == 0).view(np.uint8), picture)
     cv2.copyTo(tint, _borders(panoptic.ids), picture)
+    cv2.copyTo(frame, (panoptic.ids == 0).view(np.uint8), picture)
     things = [(s, c) for s, c in zip(segments, colors) if s.category in known and known[s.category].thing]
     _write_names(picture, [(segment.box, _caption(segment, known[segment.category]), color) for segment, color in things])
     return picture
@@ -42,9 +42,9 @@ def segment_color(segment: Segment, label: Label | None) -> Color:
         return 128, 128, 128
     if not label.thing:
         return label.color
-    turn = (segment.id & MAX_INSTANCE) * GOLDEN % 1
+    hue_turn, paleness = ((segment.id & MAX_INSTANCE) * turn % 1 for turn in TURNS)
     hue, saturation, value = colorsys.rgb_to_hsv(*(channel / 255 for channel in label.color))
-    hue, saturation = hue + 0.22 * (turn - 0.5), max(saturation, 0.6) * (1 - 0.55 * (5 * turn % 1))
+    hue, saturation = hue + 0.22 * (hue_turn - 0.5), max(saturation, 0.6) * (1 - 0.6 * paleness)
     red, green, blue = colorsys.hsv_to_rgb(hue % 1, saturation, max(value, 0.9))
     return round(255 * red), round(255 * green), round(255 * blue)
 

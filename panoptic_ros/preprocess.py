@@ -84,9 +84,13 @@ def letterbox(frame: np.ndarray, to: Geometry) -> np.ndarray:
 
 
 def _cells(frame: int, inner: int, start: int, stride: int) -> np.ndarray:
-    """(frame,) the grid cell under the centre of each of `frame` pixels that are scaled to `inner` and moved by `start`."""
-    centres = (2 * np.arange(frame) + 1) * inner // (2 * frame)
-    return (centres + start) // stride
+    """(frame,) the grid cell under the centre of each of `frame` pixels that are scaled to `inner` and moved by `start`.
+
+    At the padding, where a cell lies half in it, the nearest one whose own centre is in the frame.
+    """
+    cells = ((2 * np.arange(frame) + 1) * inner // (2 * frame) + start) // stride
+    first, last = -((stride - 2 * start) // (2 * stride)), (2 * (start + inner) - stride - 1) // (2 * stride)
+    return np.clip(cells, first, last) if first <= last else cells
 
 
 def _runs(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,35 @@
+# `make demo` and `make test` do all their set-up, in .venv; what is installed already is not installed again.
+# PYTHON=python3.12 takes another Python (3.10 or later). Without a GPU, the CPU build of torch saves gigabytes:
+# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python -m
+PIP := $(RUN) pip install --disable-pip-version-check --quiet
+
+# An unpinned torch would be the newest CUDA build.
+TORCH := torch==2.13.*
+
+.PHONY: demo test
+
+demo: $(VENV)/.runtime
+	$(RUN) panoptic_ros demo
+
+test: $(VENV)/.test
+	$(RUN) pytest $(ARGS)
+
+$(VENV)/.runtime: setup.py | $(VENV)/bin/python
+	@echo "installing the runtime into $(VENV)"
+	$(PIP) --editable '.[openvino,dds]'
+	@touch $@
+
+$(VENV)/.test: setup.py | $(VENV)/bin/python
+	@echo "installing the runtime, training and tests into $(VENV)"
+	$(PIP) '$(TORCH)' --editable '.[test]'
+	@touch $@
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "error: $(PYTHON) is missing or older than 3.10; say which to take: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "error: $(PYTHON) cannot make a virtual environment: sudo apt install python3-venv"; exit 1; }
