@@ -20,12 +20,12 @@ test: $(VENV)/.test
 
 $(VENV)/.runtime: setup.py | $(VENV)/bin/python
 	@echo "installing the runtime into $(VENV)"
-	$(PIP) --editable '.[openvino,dds]'
+	$(PIP) --use-pep517 --editable '.[openvino,dds]'
 	@touch $@
 
 $(VENV)/.test: setup.py | $(VENV)/bin/python
 	@echo "installing the runtime, training and tests into $(VENV)"
-	$(PIP) '$(TORCH)' --editable '.[test]'
+	$(PIP) --use-pep517 '$(TORCH)' --editable '.[test]'
 	@touch $@
 
 $(VENV)/bin/python:

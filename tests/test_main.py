@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -33,7 +34,7 @@ def test_an_unknown_command_is_answered_with_the_known_ones() -> None:
     assert "segment" in done.stderr
 
 
-def test_an_error_is_one_line_without_a_traceback(tmp_path) -> None:
+def test_an_error_is_one_line_without_a_traceback(tmp_path: Path) -> None:
     done = panoptic_ros("segment", "x.png", "--model", "nope", "--out", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.startswith("error: unknown model 'nope'")
