@@ -50,8 +50,8 @@ class Geometry:
         for value, found in enumerate(find_objects(seen), start=1):
             if found is not None:
                 y, x = found
-                box = x_edges[x.start], y_edges[y.start], x_edges[x.stop], y_edges[y.stop]
-                regions[value] = Region(int(areas[value]), tuple(map(int, box)))
+                x0, y0, x1, y1 = int(x_edges[x.start]), int(y_edges[y.start]), int(x_edges[x.stop]), int(y_edges[y.stop])
+                regions[value] = Region(int(areas[value]), (x0, y0, x1, y1))
         return regions
 
 

@@ -86,8 +86,10 @@ class _Output:
 def _segment_info(segment: Segment) -> dict:
     """As `coco.segments_info`, with the score, and the track of a confirmed thing."""
     x0, y0, x1, y1 = segment.box
-    info = {"id": segment.id, "category_id": segment.category, "area": segment.area, "iscrowd": 0}
-    info |= {"bbox": [x0, y0, x1 - x0, y1 - y0], "score": round(segment.score, 4)}
+    info = {
+        "id": segment.id, "category_id": segment.category, "area": segment.area, "bbox": [x0, y0, x1 - x0, y1 - y0],
+        "iscrowd": 0, "score": round(segment.score, 4),
+    }  # fmt: skip
     return info if segment.track is None else info | {"track": segment.track}
 
 
