@@ -80,7 +80,7 @@ class _Output:
         """Writes panoptic.json."""
         categories = coco.categories_of(self._labels)
         content = {"images": self.images, "annotations": self._annotations, "categories": categories}
-        (self._folder / "panoptic.json").write_text(json.dumps(content, indent=1))
+        (self._folder / "panoptic.json").write_text(json.dumps(content))
 
 
 def _segment_info(segment: Segment) -> dict:
