@@ -42,7 +42,7 @@ def to_ros(value: Any) -> Any:
     if isinstance(value, IdlStruct):
         kind = store().types[ros_name(type(value))]
         return kind(**{field.name: to_ros(getattr(value, field.name)) for field in fields(value)})
-    if isinstance(value, (bytes, memoryview)):
+    if isinstance(value, (bytes, memoryview, np.ndarray)):
         return np.frombuffer(value, np.uint8)
     if isinstance(value, list):
         return [to_ros(item) for item in value] if value and isinstance(value[0], IdlStruct) else np.array(value, np.float64)

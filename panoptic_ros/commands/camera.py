@@ -18,6 +18,8 @@ from panoptic_ros.middleware.dds_participant import Participant
 from panoptic_ros.sources import CAMERA_INFO_TYPE, Frame, Item, Recorded, open_source, paced
 
 STREET_CLIP = Path(__file__).resolve().parents[1] / "assets" / "street_demo.mp4"
+_SETTLE_S = 0.5
+"""We know of a subscriber before it knows of us; what it gets too early, it ignores."""
 _FLUSH_S = 0.5
 _TYPES: dict[str, Any] = {
     "sensor_msgs/msg/Image": types.Image,
@@ -48,6 +50,7 @@ def main(args: argparse.Namespace) -> int:
     camera = Camera(join_domain(args), args.topic, args.frame_id, args.restamp, _is_compressed(path, args))
     while args.wait_for_subscriber and not camera.subscribed and not stop.wait(0.02):
         pass
+    stop.wait(_SETTLE_S if args.wait_for_subscriber else 0)
     for _ in repeat(None) if args.loop else range(1):
         for now_ns, item in paced(_items(path, args), stop, args.speed):
             camera.publish(now_ns, item)

@@ -1,0 +1,174 @@
+"""The node's core, without a middleware: newest frame wins, every message is accounted for."""
+
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from panoptic_ros.core import Panoptic, PanopticError
+from panoptic_ros.middleware.dds_types import Header, Image, Time
+from panoptic_ros.node import ERROR, OK, WARN, Counts, Node, Settings
+
+
+class Pipeline:
+    """Answers with an empty scene; fails where the frame's first pixel says so."""
+
+    timings_ms = {"engine": 2.0}
+
+    def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic:
+        if frame[0, 0, 0] == 255:
+            raise ZeroDivisionError("a bug")
+        return Panoptic(np.zeros(frame.shape[:2], np.int32), (), stamp_ns)
+
+
+class Published(list):
+    def __call__(self, header: Header, frame: np.ndarray, panoptic: Panoptic) -> None:
+        self.append((header, frame.shape, panoptic.stamp_ns))
+
+
+def image(sec: int, width: int = 2, encoding: str = "mono8", fill: int = 0) -> Image:
+    return Image(Header(Time(sec, 5), "cam"), 1, width, encoding, 0, width, bytes([fill]) * width)
+
+
+def test_answers_with_the_header_and_stamp_of_the_image() -> None:
+    published = Published()
+    node = Node(Pipeline(), published, "/image")
+    node.receive(image(3))
+    assert node.step(0)
+    assert published == [(Header(Time(3, 5), "cam"), (1, 2, 3), 3_000_000_005)]
+    assert node.counts == Counts(received=1, answered=1)
+
+
+def test_the_newest_wins_and_the_others_are_counted() -> None:
+    published = Published()
+    node = Node(Pipeline(), published, "/image")
+    for sec in range(5):
+        node.receive(image(sec))
+    assert node.counts == Counts(received=5, dropped_newer=4, pending=1)
+    assert node.step(0) and not node.step(0)
+    assert [header.stamp.sec for header, _, _ in published] == [4]
+    assert node.counts == Counts(received=5, answered=1, dropped_newer=4)
+
+
+def test_bad_images_are_dropped_and_the_stream_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    published = Published()
+    node = Node(Pipeline(), published, "/image")
+    for message in (image(0), image(1, encoding="odd"), image(2, width=3), image(3, fill=255), image(4)):
+        node.receive(message)
+        node.step(0)
+    node.reject(PanopticError("malformed Image"))
+    assert [shape for _, shape, _ in published] == [(1, 2, 3), (1, 3, 3), (1, 2, 3)]
+    assert node.counts == Counts(received=6, answered=3, dropped_bad=3)
+    assert len(caplog.records) == 1
+    assert caplog.records[0].message.startswith("dropped 1 images on /image: image encoding 'odd' is not supported")
+    report = node.report()
+    assert (report.level, report.message) == (WARN, "dropped 3 bad images: malformed Image")
+    assert node.report().level == OK  # said once
+
+
+def test_log_lines_are_throttled(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node(Pipeline(), Published(), "/image", settings=Settings(log_interval_s=0.2))
+    for _ in range(10):
+        node.reject(PanopticError("odd"))
+    time.sleep(0.25)
+    node.reject(PanopticError("even"))
+    assert [record.message for record in caplog.records] == ["dropped 1 images on /image: odd", "dropped 10 images on /image: even"]
+
+
+def test_a_bug_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node(Pipeline(), Published(), "/image")
+    node.receive(image(0, fill=255))
+    node.step(0)
+    assert caplog.records[0].levelno == logging.WARNING and "ZeroDivisionError: a bug" in caplog.text and "Traceback" in caplog.text
+
+
+def test_silence_is_an_error_within_a_second() -> None:
+    node = Node(Pipeline(), Published(), "/image", settings=Settings(max_silence_s=0.05))
+    assert node.report().level == OK
+    time.sleep(0.1)
+    assert node.report().level == ERROR and "no image on /image for 0.1 s, ever" in node.report().message
+    node.receive(image(0))
+    assert node.report().level == OK
+    time.sleep(0.1)
+    assert node.report().level == ERROR and node.report().message == "no image on /image for 0.1 s"
+
+
+def test_report_says_all() -> None:
+    node = Node(Pipeline(), Published(), "/image", {"device": "abacus"}, now_ns=lambda: 3_000_000_005 + 20_000_000)
+    node.receive(image(3))
+    node.step(0)
+    values = node.report().values
+    assert values["input"] == "/image" and values["device"] == "abacus" and values["input_age_ms"] == "20.0"
+    assert (values["received"], values["answered"], values["pending"], values["last_error"]) == ("1", "1", "0", "")
+    assert values["engine_ms"] == "p50 2.00 p99 2.00"
+    assert {"wait_ms", "convert_ms", "pipeline_ms", "publish_ms", "total_ms", "input_rate_hz", "output_rate_hz"} <= set(values)
+
+
+def test_rates_and_latencies() -> None:
+    node = Node(Pipeline(), lambda *_: time.sleep(0.02), "/image")
+    assert node.latency_ms() == (0.0, 0.0)
+    for sec in range(5):
+        node.receive(image(sec))
+        node.step(0)
+    p50, p99 = node.latency_ms("publish")
+    assert 20 <= p50 <= p99 and p50 <= node.latency_ms()[0]
+    assert 0 < float(node.report().values["output_rate_hz"]) < 1 / 0.02
+
+
+def test_step_waits_for_an_image_of_another_thread() -> None:
+    node = Node(Pipeline(), Published(), "/image")
+    threading.Timer(0.05, node.receive, [image(0)]).start()
+    assert node.step(10)
+    assert not node.step(0.01)
+
+
+def test_nothing_is_lost_between_threads() -> None:
+    """Every snapshot adds up while one thread sends as fast as it can and another answers."""
+    node = Node(Pipeline(), Published(), "/image")
+    sender = threading.Thread(target=lambda: [node.receive(image(n, fill=255 * (n % 7 == 0))) for n in range(3000)])
+    sender.start()
+    while sender.is_alive() or node.counts.pending:
+        node.step(0.001)
+        check(node.counts)
+    sender.join()
+    assert node.counts.received == 3000 and node.counts.pending == 0
+
+
+def check(counts: Counts) -> None:
+    assert counts.received == counts.answered + counts.dropped_newer + counts.dropped_bad + counts.pending
+    assert 0 <= counts.pending <= 2
+
+
+class Accounts(RuleBasedStateMachine):
+    """Any order of events."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.node = Node(Pipeline(), Published(), "/image")
+        self.sent = 0
+
+    @rule(width=st.integers(0, 3), fill=st.sampled_from([0, 255]), encoding=st.sampled_from(["mono8", "odd"]))
+    def receive(self, width: int, fill: int, encoding: str) -> None:
+        self.node.receive(image(0, width, encoding, fill))
+        self.sent += 1
+
+    @rule()
+    def reject(self) -> None:
+        self.node.reject(PanopticError("malformed"))
+        self.sent += 1
+
+    @rule()
+    def step(self) -> None:
+        self.node.step(0)
+
+    @invariant()
+    def adds_up(self) -> None:
+        check(self.node.counts)
+        assert self.node.counts.received == self.sent
+
+
+TestAccounts = Accounts.TestCase
