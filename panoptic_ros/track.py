@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-VELOCITY_S = 0.1
+VELOCITY_S = 0.2
 """Time constant of the velocity estimate: motion older than this fades."""
 
 COAST_S = 0.4

@@ -16,11 +16,11 @@ RESERVED = 256
 
 MAX_NUMBER = MAX_INSTANCE - RESERVED
 
-SEEN = Weights(embedding=0.5, overlap=0.3, distance=0.2, max_cost=0.8)
+SEEN = Weights(embedding=0.4, overlap=0.25, distance=0.15, max_cost=0.75)
 """For tracks of the last frames: where an object is says as much as how it looks."""
 
-LOST = Weights(embedding=0.8, overlap=0.0, distance=0.2, max_cost=0.5)
-"""For objects that return: overlap is gone and the place uncertain, so looks decide."""
+LOST = Weights(embedding=0.7, overlap=0.1, distance=0.2, max_cost=0.35)
+"""For objects that return: the place is uncertain, so looks decide."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,13 @@ class TrackerSettings:
     """
 
     min_hits: int = 2
-    max_lost_s: float = 2.0
-    recent_s: float = 0.25
+    max_lost_s: float = 3.0
+    recent_s: float = 0.35
     use_embeddings: bool = True
-    max_looks: float = 0.5
-    embedding_memory: float = 0.8
+    max_looks: float = 0.35
+    embedding_memory: float = 0.9
     reach_per_s: float = 0.5
-    category_penalty: float = 0.1
+    category_penalty: float = 0.2
 
     def __post_init__(self) -> None:
         """Raises PanopticError for a value out of its range."""
