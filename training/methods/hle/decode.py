@@ -1,0 +1,132 @@
+"""The decoder of HLE (section 3.5, supplement C) as tensor operations with static shapes, exported with the network."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d, normalize
+
+from training.methods.hle.network import Fields, Network
+from training.nets.deeplab import coordinates
+
+_MERGE_ROUNDS = 8
+"""Rounds of the merging of seeds; exact for chains of seeds up to this depth."""
+
+
+@dataclass
+class DecoderSettings:
+    """stride: pixels per cell of the decoding grid (4, 2 or 1; supplement C). seeds: how many candidates at most.
+
+    seed_threshold, merge_threshold, instance_threshold, stuff_threshold: on s, Phi of two seeds, Phi of a pixel, psi.
+    min_area, min_stuff_area: cells that a segment must have, else its pixels are void.
+    """
+
+    stride: int = 4
+    seeds: int = 100
+    seed_threshold: float = 0.5
+    merge_threshold: float = 0.3
+    instance_threshold: float = 0.3
+    stuff_threshold: float = 0.3
+    min_area: int = 0
+    min_stuff_area: int = 0
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """M candidates in order of falling score. kernel: (M,E+4) weights of `pixel_features`, whose product is log Phi.
+
+    score: (M,), 0 where there is no seed. category: (M,) class index. embedding: (M,E).
+    """
+
+    kernel: Tensor
+    score: Tensor
+    category: Tensor
+    embedding: Tensor
+
+
+class Decoder(nn.Module):
+    """Raw output (1,.,h/4,w/4) -> ids (h',w') uint8, category (K,) int32, score (K,), embedding (K,E), as in `core.Slots`.
+
+    Slots: the stuff classes in the labels' order, then `seeds` things. category_ids: (C,) `Label.id`. things: (C,) bool.
+    """
+
+    def __init__(self, network: Network, category_ids: Tensor, things: Tensor, settings: DecoderSettings) -> None:
+        super().__init__()
+        self.network, self.settings = network, settings
+        self.register_buffer("category_ids", category_ids.int())
+        self.register_buffer("stuff", torch.nonzero(~things).flatten())
+        self.register_buffer("is_thing", things.float())
+        slot = torch.zeros(len(things), dtype=torch.int32)
+        slot[~things] = torch.arange(1, int((~things).sum()) + 1, dtype=torch.int32)
+        self.register_buffer("slot_of_class", slot)  # 0 for things
+
+    def forward(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        fields = self.network.fields(raw, 4 // self.settings.stride)
+        height, width = fields.embedding.shape[-2:]
+        psi = self.network.semantic_logits(fields)[0].softmax(0)  # C,h,w
+        confidence, category = psi.flatten(1).max(0)  # P
+        thing = self.is_thing.index_select(0, category)
+        features = pixel_features(self.network.instance_part(fields.embedding), coordinates(fields.embedding))  # E+4,P
+        seeds = self.seeds(fields, features, category, thing.view(1, 1, height, width))
+        things = self.thing_slots(seeds, features, thing)
+        stuff = torch.where(confidence > self.settings.stuff_threshold, self.slot_of_class.index_select(0, category), 0)
+        ids = torch.where(things > 0, things + len(self.stuff), stuff)
+        stuff_score, ids = self.stuff_scores(ids, confidence)
+        return (
+            ids.view(height, width).to(torch.uint8),
+            torch.cat([self.category_ids[self.stuff], self.category_ids.index_select(0, seeds.category)]),
+            torch.cat([stuff_score, seeds.score]),
+            torch.cat([self.stuff_embedding(), seeds.embedding]),
+        )
+
+    def seeds(self, fields: Fields, features: Tensor, category: Tensor, thing: Tensor) -> Seeds:
+        """3x3 maxima of the seed map on things, the best M of them, those of one object merged. features: (E+4,P)."""
+        score = fields.seed.sigmoid() * thing
+        peak = torch.where(score == max_pool2d(score, 3, 1, 1), score, 0).flatten()
+        score, index = peak.topk(self.settings.seeds)
+        e = features.shape[0] - 4
+        mine = features.index_select(1, index).T  # M,E+4
+        precision = fields.precision.flatten().index_select(0, index).unsqueeze(1)
+        spatial = fields.spatial_precision.flatten().index_select(0, index).unsqueeze(1)
+        bias = -precision - spatial * mine[:, e + 2 : e + 3]
+        kernel = torch.cat([precision * mine[:, :e], 2 * spatial * mine[:, e : e + 2], -spatial, bias], 1)
+        same = (kernel @ mine.T > math.log(self.settings.merge_threshold)).float().triu(1)  # [i,j]: i would absorb j
+        valid = (score > self.settings.seed_threshold).float()
+        keep = valid
+        for _ in range(_MERGE_ROUNDS):
+            keep = valid * (keep @ same < 0.5)
+        # a seed that was not kept wins no pixel: its constant is lowered below any log Phi
+        kernel = torch.cat([kernel[:, :-1], kernel[:, -1:] + torch.where(keep > 0, 0.0, -1e6).unsqueeze(1)], 1)
+        embedding = fields.embedding.flatten(2)[0].index_select(1, index).T
+        return Seeds(kernel, score * keep, category.index_select(0, index), embedding)
+
+    def thing_slots(self, seeds: Seeds, features: Tensor, thing: Tensor) -> Tensor:
+        """(P,) int32: 1 + the seed of highest Phi above the threshold, on pixels of thing classes, else 0."""
+        log_phi, winner = (seeds.kernel @ features).max(0)
+        inside = (log_phi > math.log(self.settings.instance_threshold)) & (thing > 0)
+        return torch.where(inside, winner.int() + 1, 0)
+
+    def stuff_scores(self, ids: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
+        """(S,) mean psi of each stuff segment's pixels, and ids (P,) without the segments that are too small."""
+        slots = torch.arange(1, len(self.stuff) + 1, dtype=torch.int32, device=ids.device)
+        masks = (ids == slots.unsqueeze(1)).float()  # S,P
+        area = masks.sum(1)
+        score = masks @ confidence / area.clamp_min(1)
+        if self.settings.min_stuff_area:
+            small = (area < self.settings.min_stuff_area).float()
+            ids = torch.where(small @ masks > 0, 0, ids)
+        return score, ids
+
+    def stuff_embedding(self) -> Tensor:
+        """(S,E): the class means; with a split space or a semantic branch, zeros but for one, since stuff is not tracked."""
+        means = normalize(self.network.means, dim=1)[self.stuff]
+        missing = self.network.settings.embedding - means.shape[1]
+        return torch.nn.functional.pad(means, (0, missing))
+
+
+def pixel_features(embedding: Tensor, rho: Tensor) -> Tensor:
+    """(E+4,P) of one image: e, x, y, x^2 + y^2, 1. log Phi of eq. 8 is linear in these, so that one product decides."""
+    e, position = embedding[0].flatten(1), rho[0].flatten(1)
+    square = (position**2).sum(0, keepdim=True)
+    return torch.cat([e, position, square, torch.ones_like(square)])

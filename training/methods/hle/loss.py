@@ -1,0 +1,170 @@
+"""The losses of HLE (section 3, eq. 1-16) and those of its ablations (table 6)."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
+
+from training.methods.hle.network import Fields, Network
+from training.methods.hle.targets import Targets, pool_means, targets
+from training.nets.deeplab import coordinates
+
+
+@dataclass
+class LossSettings:
+    """grid_stride: pixels per cell of the grid that losses see (4, 2 or 1).
+
+    instance: `lovasz` (eq. 3 on phi), `lovasz_hinge` (margin form on the exponent of phi), `cross_entropy` or `associative`
+    (eq. 1-2). semantic: `lovasz` (eq. 6 on psi), `cross_entropy` or `associative`. semantic_cross_entropy: weight of a cross
+    entropy on psi beside it, 0 in the paper. vq: weight of eq. 15, 0 turns it off. seed_foreground: weight of things
+    in eq. 13, 1 in the paper.
+    """
+
+    grid_stride: int = 4
+    instance: str = "lovasz"
+    semantic: str = "lovasz"
+    semantic_cross_entropy: float = 0.0
+    vq: float = 1.0
+    variance: float = 10.0
+    seed: float = 1.0
+    seed_foreground: float = 1.0
+
+
+def losses(network: Network, raw: Tensor, semantic: Tensor, instance: Tensor, things: Tensor, s: LossSettings) -> dict[str, Tensor]:
+    """The terms of eq. 16, each a scalar. raw: (B,.,h/4,w/4). semantic, instance: (B,h/stride,w/stride), -1 none. things: (C,)."""
+    fields = network.fields(raw, 4 // s.grid_stride)
+    truth = targets(semantic, instance, things)
+    terms = semantic_terms(network, fields, truth, s)
+    return terms | instance_terms(network, fields, truth, things, s)
+
+
+def semantic_terms(network: Network, fields: Fields, truth: Targets, s: LossSettings) -> dict[str, Tensor]:
+    """L_seg (eq. 12) and L_seg-mean (eq. 15)."""
+    logits = network.semantic_logits(fields).flatten(2)  # B,C,P
+    embedding = network.semantic_part(fields.embedding).flatten(2)  # B,E,P
+    if s.semantic == "associative":
+        terms = {"segmentation": associative(embedding, *class_masks(truth.semantic, logits.shape[1]), push=1.0)}
+    elif s.semantic == "cross_entropy":
+        terms = {"segmentation": masked_cross_entropy(logits, truth.semantic)}
+    else:
+        terms = {"segmentation": lovasz_softmax(logits.softmax(1), truth.semantic)}
+    if s.semantic_cross_entropy:
+        terms["cross_entropy"] = s.semantic_cross_entropy * masked_cross_entropy(logits, truth.semantic)
+    if s.vq and not network.settings.semantic_branch:
+        terms["class_means"] = s.vq * class_mean_regression(network.means, embedding.detach(), truth.semantic)
+    return terms
+
+
+def instance_terms(network: Network, fields: Fields, truth: Targets, things: Tensor, s: LossSettings) -> dict[str, Tensor]:
+    """L_ins (eq. 11), L_ins-var (eq. 14) and L_seed (eq. 13)."""
+    embedding = network.instance_part(fields.embedding).flatten(2)
+    exponent = instance_exponent(fields, embedding, truth)  # B,L,P
+    known = (truth.semantic >= 0) & ~truth.ignored
+    rows = truth.exists
+    zero = exponent.sum() * 0
+    if not rows.any():
+        instance = variance = zero
+    else:
+        instance = instance_loss(exponent[rows], truth.instance[rows], known.repeat_interleave(rows.sum(1), 0), s.instance)
+        if s.instance == "associative":
+            instance = associative(embedding, truth.instance, truth.exists, push=0.5)
+        variance = s.variance * variance_smoothness(fields.log_sigma.flatten(2), truth)
+    return {"instance": instance, "variance": variance, "seed": s.seed * seed_loss(fields, exponent, truth, things, s)}
+
+
+def instance_exponent(fields: Fields, embedding: Tensor, truth: Targets) -> Tensor:
+    """(B,L,P): minus the logarithm of phi_l(e_i) (eq. 8), with the mean embedding, position and variances of each instance."""
+    rho = coordinates(fields.embedding).flatten(2).expand(embedding.shape[0], -1, -1)  # B,2,P
+    mean = normalize(pool_means(embedding, truth.instance), dim=2)
+    center = pool_means(rho, truth.instance)
+    precision = pool_means(fields.precision.flatten(2).log(), truth.instance).exp()  # B,L,1
+    spatial = pool_means(fields.spatial_precision.flatten(2).log(), truth.instance).exp()
+    cosine = 1 - torch.einsum("bld,bdp->blp", mean, embedding)
+    distance = (rho**2).sum(1).unsqueeze(1) - 2 * torch.einsum("bld,bdp->blp", center, rho) + (center**2).sum(2, keepdim=True)
+    return precision * cosine + spatial * distance.clamp_min(0)
+
+
+def instance_loss(exponent: Tensor, masks: Tensor, known: Tensor, kind: str) -> Tensor:
+    """Mean over instances. exponent: (N,P), -log phi. masks, known: (N,P) bool."""
+    if kind == "lovasz":
+        return lovasz((masks.float() - (-exponent).exp()).abs() * known, masks).mean()
+    if kind == "lovasz_hinge":
+        # 1 at the mean, 0 where phi = 0.5, -1 where phi = 0.25: outside the margin no pixel is pushed further
+        logit = 1 - exponent / math.log(2)
+        return lovasz((1 - logit * (masks.float() * 2 - 1)).relu() * known, masks).mean()
+    if kind == "cross_entropy":
+        phi_logit = -exponent - torch.log(-torch.expm1(-exponent.clamp_min(1e-4)))
+        return (binary_cross_entropy_with_logits(phi_logit, masks.float(), reduction="none") * known).sum() / known.sum().clamp_min(1)
+    if kind == "associative":
+        return exponent.sum() * 0
+    raise ValueError(f"unknown instance loss {kind!r}; there are lovasz, lovasz_hinge, cross_entropy, associative")
+
+
+def lovasz(errors: Tensor, positive: Tensor) -> Tensor:
+    """(N,): eq. 3-5 of each row. errors: (N,P), not negative, 0 where a pixel does not count. positive: (N,P) bool."""
+    ordered, index = errors.sort(dim=1, descending=True)
+    hits = positive.gather(1, index).float()
+    total = hits.sum(1, keepdim=True)
+    jaccard = 1 - (total - hits.cumsum(1)) / (total + (1 - hits).cumsum(1)).clamp_min(1)
+    steps = torch.cat([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], 1)
+    return (ordered * steps).sum(1)
+
+
+def lovasz_softmax(probability: Tensor, semantic: Tensor) -> Tensor:
+    """Eq. 6 over the classes that each image has. probability: (B,C,P). semantic: (B,P), -1 void."""
+    masks, present = class_masks(semantic, probability.shape[1])
+    known = (semantic >= 0).unsqueeze(1)
+    errors = (masks.float() - probability).abs() * known
+    return lovasz(errors[present], masks[present]).sum() / present.sum().clamp_min(1)
+
+
+def masked_cross_entropy(logits: Tensor, semantic: Tensor) -> Tensor:
+    """Mean over the pixels that are not void; 0 where all are."""
+    total = cross_entropy(logits, semantic, ignore_index=-1, reduction="sum")
+    return total / (semantic >= 0).sum().clamp_min(1)
+
+
+def class_masks(semantic: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """(B,C,P) bool masks and (B,C) bool, which are not empty."""
+    masks = one_hot(semantic + 1, classes + 1)[..., 1:].transpose(1, 2).bool()
+    return masks, masks.any(2)
+
+
+def class_mean_regression(means: Tensor, embedding: Tensor, semantic: Tensor) -> Tensor:
+    """Eq. 15 over the classes of the batch; only the means learn. embedding: (B,E,P). semantic: (B,P)."""
+    flat = embedding.transpose(1, 2).flatten(0, 1).T.unsqueeze(0)  # 1,E,B*P
+    masks, present = class_masks(semantic.reshape(1, -1), means.shape[0])
+    batch = normalize(pool_means(flat, masks)[0], dim=1)
+    return ((normalize(means, dim=1) - batch) ** 2).sum(1)[present[0]].sum() / present.sum().clamp_min(1)
+
+
+def variance_smoothness(log_sigma: Tensor, truth: Targets) -> Tensor:
+    """Eq. 14 without gamma, mean over the pixels of things. log_sigma: (B,2,P)."""
+    mean = pool_means(log_sigma, truth.instance).detach()  # B,L,2
+    mine = torch.einsum("bld,blp->bdp", mean, truth.instance.float())
+    inside = truth.instance.any(1, keepdim=True)
+    return (((log_sigma - mine) ** 2) * inside).sum() / inside.sum().clamp_min(1)
+
+
+def seed_loss(fields: Fields, exponent: Tensor, truth: Targets, things: Tensor, s: LossSettings) -> Tensor:
+    """Eq. 13, mean over the pixels whose instance, or stuff class, is known."""
+    seed = fields.seed.flatten(1).sigmoid()
+    inside = truth.instance.any(1)
+    goal = ((-exponent.detach()).exp() * truth.instance).sum(1)  # B,P: phi of the own instance, 0 on stuff
+    stuff = (truth.semantic >= 0) & ~things[truth.semantic.clamp_min(0)]
+    weight = inside * s.seed_foreground + stuff.float()
+    return ((seed - goal) ** 2 * weight).sum() / (inside | stuff).sum().clamp_min(1)
+
+
+def associative(embedding: Tensor, masks: Tensor, exists: Tensor, push: float, pull: float = 0.1) -> Tensor:
+    """Eq. 1-2, mean over images. embedding: (B,E,P). masks: (B,L,P). exists: (B,L). push, pull: the hinges, L1 distances."""
+    mean = pool_means(embedding, masks)  # B,L,E
+    mine = torch.einsum("bld,blp->bdp", mean, masks.float())
+    spread = ((embedding - mine).abs().sum(1) - pull).relu() ** 2  # B,P
+    pulled = (pool_means(spread.unsqueeze(1), masks)[..., 0] * exists).sum(1) / exists.sum(1).clamp_min(1)
+    apart = (push - torch.cdist(mean, mean, p=1)).relu() ** 2
+    pairs = exists.unsqueeze(1) & exists.unsqueeze(2) & ~torch.eye(exists.shape[1], dtype=torch.bool, device=exists.device)
+    pushed = (apart * pairs).sum((1, 2)) / pairs.sum((1, 2)).clamp_min(1)
+    return (pulled + pushed).mean()

@@ -1,0 +1,94 @@
+"""DeepLabV3+ (Chen et al. 2018): atrous spatial pyramid pooling and a decoder with skips, on any backbone."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from training.nets.mobilenet import MobileNetV2
+from training.nets.resnet import ResNet
+
+_BACKBONES = {"mobilenet_v2": MobileNetV2, "resnet50": lambda s: ResNet(50, s), "resnet101": lambda s: ResNet(101, s)}
+
+
+def backbone(name: str, output_stride: int) -> nn.Module:
+    """A feature extractor: image (B,3,h,w) -> {stride: (B,C,h/stride,w/stride)}, with `channels` by stride."""
+    if name not in _BACKBONES:
+        raise ValueError(f"unknown backbone {name!r}; there are {', '.join(_BACKBONES)}")
+    return _BACKBONES[name](output_stride)
+
+
+def conv(inputs: int, outputs: int, kernel: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Convolution, batch normalisation, ReLU."""
+    padding = kernel // 2 * dilation
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()
+    )
+
+
+def separable_conv(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
+    """Depthwise, then pointwise convolution, each with batch normalisation and ReLU."""
+    padding = kernel // 2 * dilation
+    depthwise = nn.Conv2d(inputs, inputs, kernel, padding=padding, dilation=dilation, groups=inputs, bias=False)
+    return nn.Sequential(depthwise, nn.BatchNorm2d(inputs), nn.ReLU(), *conv(inputs, outputs))
+
+
+def resize(x: Tensor, like: Tensor) -> Tensor:
+    """Bilinear, to the height and width of `like`."""
+    return interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def coordinates(like: Tensor) -> Tensor:
+    """(1,2,h,w) pixel centres as (x, y) in units of the image height, the origin at the top left corner."""
+    height, width = like.shape[-2:]
+    y = (torch.arange(height, device=like.device, dtype=like.dtype) + 0.5) / height
+    x = (torch.arange(width, device=like.device, dtype=like.dtype) + 0.5) / height
+    return torch.stack([x.view(1, -1).expand(height, width), y.view(-1, 1).expand(height, width)]).unsqueeze(0)
+
+
+class ASPP(nn.Module):
+    """(B,C,h,w) -> (B,width,h,w): 1x1, three atrous separable 3x3 and the image mean, concatenated and projected."""
+
+    def __init__(self, inputs: int, width: int, rates: tuple[int, ...] = (6, 12, 18)) -> None:
+        super().__init__()
+        self.branches = nn.ModuleList([conv(inputs, width), *(separable_conv(inputs, width, 3, rate) for rate in rates)])
+        # no batch normalisation here: a batch has one value per image and channel
+        self.pool = nn.Sequential(nn.Conv2d(inputs, width, 1), nn.ReLU())
+        self.project = conv(width * (len(rates) + 2), width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = [branch(x) for branch in self.branches]
+        mean = self.pool(x.mean((2, 3), keepdim=True))
+        return self.project(torch.cat([*found, mean.expand_as(found[0])], 1))
+
+
+class DeepLabV3Plus(nn.Module):
+    """Image (B,3,h,w), normalised -> (B,width,h/4,w/4); h and w multiples of 32.
+
+    skips: {stride: projected channels}; the paper has {4: 48}. Coordinate channels join the last skip, because a
+    convolution cannot tell positions apart and an instance's embedding may depend on where it is.
+    """
+
+    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, width: int, skips: dict[int, int]) -> None:
+        super().__init__()
+        self.backbone = backbone(backbone_name, output_stride)
+        self.output_stride = output_stride
+        self.aspp = ASPP(self.backbone.channels[output_stride], aspp_width)
+        self.strides = sorted(skips, reverse=True)
+        self.project = nn.ModuleList([conv(self.backbone.channels[s], skips[s]) for s in self.strides])
+        inputs = [aspp_width, *[width] * (len(self.strides) - 1)]
+        extra = [2 if s == 4 else 0 for s in self.strides]
+        self.fuse = nn.ModuleList(
+            [separable_conv(i + skips[s] + e, width, 5) for i, s, e in zip(inputs, self.strides, extra, strict=True)]
+        )
+        self.refine = separable_conv(width, width, 5)
+
+    def forward(self, image: Tensor) -> Tensor:
+        features = self.backbone(image)
+        x = self.aspp(features[self.output_stride])
+        for stride, project, fuse in zip(self.strides, self.project, self.fuse, strict=True):
+            skip = project(features[stride])
+            parts = [resize(x, skip), skip]
+            if stride == 4:
+                parts.append(coordinates(skip).expand(skip.shape[0], -1, -1, -1))
+            x = fuse(torch.cat(parts, 1))
+        return self.refine(x)

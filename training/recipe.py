@@ -1,0 +1,94 @@
+"""Recipes: YAML files over typed dataclasses; a key that no dataclass has is refused."""
+
+import importlib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import MISSING, OmegaConf
+from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
+from yaml import YAMLError
+
+from panoptic_ros.core import PanopticError
+
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass
+class DataSettings:
+    """A folder in COCO panoptic layout (docs/architecture.md). cache: keep decoded frames in memory."""
+
+    root: str = MISSING
+    train: str = "train"
+    val: str = "val"
+    cache: bool = False
+
+
+@dataclass
+class Stage:
+    """A part of the training at one image size (h, w). crop: range of the window's size as a part of the whole frame."""
+
+    size: tuple[int, int] = (256, 512)
+    steps: int = 1000
+    batch: int = 8
+    crop: tuple[float, float] = (0.5, 1.0)
+
+
+@dataclass
+class Recipe:
+    """A model to train. method: a folder of training/methods, whose `Settings` are `settings`.
+
+    lr: peak of a one-cycle schedule (linear warm-up, cosine to zero). fast_lr: factor for `Method.fast_parameters`. clip: gradient
+    norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32.
+    """
+
+    model: str = MISSING
+    method: str = MISSING
+    data: DataSettings = field(default_factory=DataSettings)
+    stages: list[Stage] = field(default_factory=lambda: [Stage()])
+    backbone_weights: str | None = None
+    lr: float = 1e-3
+    fast_lr: float = 5.0
+    weight_decay: float = 0.01
+    warmup: int = 100
+    clip: float = 5.0
+    ema: float = 0.999
+    precision: str = "bf16"
+    seed: int = 0
+    engine_size: tuple[int, int] = (256, 512)
+    settings: Any = MISSING
+
+
+def load(name: str, overrides: list[str]) -> Recipe:
+    """name: a recipe of training/recipes, or a path to a YAML file. overrides: key=value, dots for nesting."""
+    path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
+    if not path.is_file():
+        raise PanopticError(f"unknown recipe {name!r}; there are {', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))}")
+    try:
+        content = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(overrides))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise PanopticError(f"recipe {name}: {error}") from error
+    return from_dict(content)
+
+
+def from_dict(content: Any) -> Recipe:
+    """The recipe of a mapping, as in YAML or in a checkpoint. Raises PanopticError for unknown keys and methods."""
+    content = OmegaConf.create(content)
+    schema = OmegaConf.structured(Recipe)
+    schema.settings = OmegaConf.structured(method_module(str(content.get("method"))).Settings)
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(schema, content))
+    except ConfigKeyError as error:
+        choices = ", ".join(f.name for f in fields(error.object_type)) if is_dataclass(error.object_type) else "none"
+        raise PanopticError(f"unknown recipe key {error.full_key!r}; the keys there are {choices}") from error
+    except OmegaConfBaseException as error:
+        raise PanopticError(f"recipe: {error}") from error
+
+
+def method_module(name: str) -> Any:
+    """training.methods.<name>.method, which has `Settings` and `Method`."""
+    folder = Path(__file__).parent / "methods"
+    names = sorted(p.parent.name for p in folder.glob("*/method.py"))
+    if name not in names:
+        raise PanopticError(f"unknown method {name!r}; there are {', '.join(names)}")
+    return importlib.import_module(f"training.methods.{name}.method")
