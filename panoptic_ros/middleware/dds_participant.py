@@ -74,7 +74,7 @@ def dds_name(topic: str) -> str:
 def join(domain: int | None = None, interface: str | None = None) -> Participant:
     """Takes part in a domain, by default `$ROS_DOMAIN_ID` or 0, with one interface in a process.
 
-    interface: "loopback" (nothing leaves this host), the name or address of a network interface, or None for the one that
+    interface: "loopback" (nothing is sent off this host), the name or address of a network interface, or None for the one that
     Cyclone DDS chooses, as for ROS 2 nodes on this host. `$CYCLONEDDS_URI` is honoured and overrides all of this.
     Raises PanopticError if the domain or the interface is not possible.
     """
@@ -106,7 +106,9 @@ def configuration(interface: str | None) -> str:
     """XML for Cyclone DDS. Its defaults lose large best-effort images: hence the receive buffer and, on loopback, whole packets."""
     general, discovery = "", ""
     if interface == LOOPBACK:
-        general = _interface("127.0.0.1") + "<MaxMessageSize>65500B</MaxMessageSize><FragmentSize>65000B</FragmentSize>"
+        general = _interface("127.0.0.1") + (
+            "<AllowMulticast>false</AllowMulticast><MaxMessageSize>65500B</MaxMessageSize><FragmentSize>65000B</FragmentSize>"
+        )
     elif interface is not None:
         general = _interface(interface)
     elif _localhost_only():  # What rmw_cyclonedds does then.
