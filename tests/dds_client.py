@@ -12,7 +12,8 @@ from typing import Any
 from cyclonedds.idl import IdlStruct
 
 from panoptic_ros.middleware import dds_types as types
-from panoptic_ros.middleware.dds_participant import LATCHED, LOOPBACK, SYSTEM_DEFAULT, join
+from panoptic_ros.middleware.dds_endpoints import LATCHED, SYSTEM_DEFAULT, Reader, Writer
+from panoptic_ros.middleware.dds_participant import LOOPBACK, join
 
 OUTPUTS = {
     "/panoptic/segments": types.Detection2DArray,
@@ -72,11 +73,11 @@ class Client:
 
     def subscribe(self, topic: str, kind: type[IdlStruct]) -> None:
         self.got[topic] = []
-        self._readers[topic] = self._participant.reader(topic, kind, LATCHED if topic.endswith("label_info") else SYSTEM_DEFAULT)
+        self._readers[topic] = Reader(self._participant, topic, kind, LATCHED if topic.endswith("label_info") else SYSTEM_DEFAULT)
 
     def advertise(self, topic: str, warm_up: IdlStruct) -> None:
         """Sends an image until it is answered: either side may take a moment longer to discover the other."""
-        self._writers[topic] = self._participant.writer(topic, type(warm_up))
+        self._writers[topic] = Writer(self._participant, topic, type(warm_up))
         deadline_s = time.monotonic() + TIMEOUT_S
         while not self._answered(warm_up) and time.monotonic() < deadline_s:
             self.send(topic, warm_up)
@@ -110,7 +111,12 @@ class Client:
 
     def take(self) -> None:
         for topic, reader in self._readers.items():
-            self.got[topic] += [message for message in reader.take(100) if isinstance(message, IdlStruct)]
+            while (message := reader.take()) is not None:
+                self.got[topic].append(message)
+
+    @property
+    def connected(self) -> bool:
+        return all(reader.publishers for reader in self._readers.values())
 
     def _answered(self, image: IdlStruct) -> bool:
         answers = [t for t in self.got if t not in ("/panoptic/label_info", "/diagnostics")]

@@ -7,14 +7,13 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any
 
-from cyclonedds.pub import DataWriter
-
 from panoptic_ros.commands.dds_arguments import add_dds_arguments, join_domain, stop_signal
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
-from panoptic_ros.middleware.dds import COMPRESSED, subscribed, write
-from panoptic_ros.middleware.dds_participant import Participant
+from panoptic_ros.middleware.dds import COMPRESSED
+from panoptic_ros.middleware.dds_endpoints import Writer
+from panoptic_ros.middleware.dds_participant import DomainParticipant
 from panoptic_ros.sources import CAMERA_INFO_TYPE, Frame, Item, Recorded, open_source, paced
 
 STREET_CLIP = Path(__file__).resolve().parents[1] / "assets" / "street_demo.mp4"
@@ -67,23 +66,23 @@ class Camera:
     frame_id: in the headers of clips and folders. restamp: recorded messages get the present time.
     """
 
-    def __init__(self, participant: Participant, topic: str, frame_id: str, restamp: bool, compressed: bool) -> None:
+    def __init__(self, participant: DomainParticipant, topic: str, frame_id: str, restamp: bool, compressed: bool) -> None:
         self.sent = 0
         self._frame_id, self._restamp, self._compressed = frame_id, restamp, compressed
         suffix, kind = (COMPRESSED, types.CompressedImage) if compressed else ("", types.Image)
-        self._images: DataWriter[Any] = participant.writer(topic + suffix, kind)
-        self._infos = participant.writer(f"{topic.rpartition('/')[0]}/camera_info", types.CameraInfo)
+        self._images: Writer[Any] = Writer(participant, topic + suffix, kind)
+        self._infos = Writer(participant, f"{topic.rpartition('/')[0]}/camera_info", types.CameraInfo)
 
     @property
     def subscribed(self) -> bool:
-        return subscribed(self._images)
+        return self._images.subscribers > 0
 
     def publish(self, now_ns: int, item: Item) -> None:
         message = self._made(now_ns, item) if isinstance(item, Frame) else self._recorded(now_ns, item)
         if isinstance(message, types.CameraInfo):
-            write(self._infos, message)
+            self._infos.write(message)
         else:
-            write(self._images, message)
+            self._images.write(message)
             self.sent += 1
 
     def _made(self, now_ns: int, frame: Frame) -> Any:

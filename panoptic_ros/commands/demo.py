@@ -7,16 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from cyclonedds.idl import IdlStruct
 
 from panoptic_ros.commands.demo_report import Film, Identities
 from panoptic_ros.commands.model_arguments import add_model_arguments
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware import dds_types as types
-from panoptic_ros.middleware.dds_participant import LOOPBACK, SYSTEM_DEFAULT, Participant, join
+from panoptic_ros.middleware.dds_endpoints import SYSTEM_DEFAULT, Reader
+from panoptic_ros.middleware.dds_participant import LOOPBACK, DomainParticipant, join
 from panoptic_ros.middleware.frames import frame_of
 from panoptic_ros.node import stamp_ns
 
@@ -83,27 +83,26 @@ def _wait_for_node(node: "subprocess.Popen[str]", subscriber: "Subscriber") -> N
 class Subscriber:
     """Reads segments, overlays and diagnostics, as a ROS 2 node would."""
 
-    def __init__(self, participant: Participant) -> None:
+    def __init__(self, participant: DomainParticipant) -> None:
         self.identities, self.film = Identities(), Film()
         self.values: dict[str, str] = {}
         self._printed_ns = -PRINT_PERIOD_NS
-        self._readers = [
-            (participant.reader("/panoptic/segments", types.Detection2DArray, SYSTEM_DEFAULT), self._on_segments),
-            (participant.reader("/panoptic/overlay", types.Image, SYSTEM_DEFAULT), self._on_overlay),
-            (participant.reader("/diagnostics", types.DiagnosticArray, SYSTEM_DEFAULT), self._on_diagnostics),
+        self._readers: list[tuple[Reader[Any], Callable[[Any], None]]] = [
+            (Reader(participant, "/panoptic/segments", types.Detection2DArray, SYSTEM_DEFAULT), self._on_segments),
+            (Reader(participant, "/panoptic/overlay", types.Image, SYSTEM_DEFAULT), self._on_overlay),
+            (Reader(participant, "/diagnostics", types.DiagnosticArray, SYSTEM_DEFAULT), self._on_diagnostics),
         ]
 
     @property
     def connected(self) -> bool:
-        return all(reader.get_subscription_matched_status().current_count for reader, _ in self._readers)
+        return all(reader.publishers for reader, _ in self._readers)
 
     def pump(self) -> None:
         """Takes what there is."""
         time.sleep(0.01)
-        for reader, take in self._readers:
-            for message in reader.take(100):
-                if isinstance(message, IdlStruct):
-                    take(message)
+        for reader, handle in self._readers:
+            while (message := reader.take()) is not None:
+                handle(message)
 
     def drain(self) -> None:
         """Until the node says that it has dealt with everything it received."""

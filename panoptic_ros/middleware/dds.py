@@ -1,31 +1,23 @@
 """The node over Cyclone DDS: no ROS installation, yet ROS 2 nodes see its topics as their own."""
 
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from cyclonedds.core import DDSException, InstanceState, ReadCondition, SampleState, ViewState, WaitSet
-from cyclonedds.idl import IdlStruct
-from cyclonedds.pub import DataWriter
-from cyclonedds.sub import DataReader
-from cyclonedds.util import duration
+from cyclonedds.domain import DomainParticipant
 
 from panoptic_ros.core import Label, Panoptic, PanopticError
 from panoptic_ros.draw import overlay
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
-from panoptic_ros.middleware.dds_participant import LATCHED, Participant
+from panoptic_ros.middleware.dds_endpoints import LATCHED, Arrivals, Reader, Writer
 from panoptic_ros.node import Node, Pipeline, Settings
-
-log = logging.getLogger(__name__)
 
 COMPRESSED = "/compressed"
 _DIAGNOSTICS_PERIOD_S = 1.0
 _WAIT_S = 0.1
-_ANY = SampleState.Any | ViewState.Any | InstanceState.Any
 
 
 class DdsNode:
@@ -37,7 +29,7 @@ class DdsNode:
 
     def __init__(
         self,
-        participant: Participant,
+        participant: DomainParticipant,
         pipeline: Pipeline,
         labels: Sequence[Label],
         info: Mapping[str, str],
@@ -47,9 +39,10 @@ class DdsNode:
         self._outputs = Outputs(participant, labels)
         self.core = Node(pipeline, self._outputs.publish, image, info, settings)
         self._inputs = _Inputs(participant, image)
-        self._diagnostics = participant.writer("/diagnostics", types.DiagnosticArray)
+        self._diagnostics = Writer(participant, "/diagnostics", types.DiagnosticArray)
         self._hardware = info.get("device", "")
         self._stop = threading.Event()
+        self._fault: Exception | None = None
         self._receiver = threading.Thread(target=self._receive, name="receive", daemon=True)
 
     def run(self, max_frames: int | None = None) -> None:
@@ -61,42 +54,46 @@ class DdsNode:
         finally:
             self._stop.set()
             self._receiver.join()
+        if self._fault is not None:
+            raise self._fault
 
     def stop(self) -> None:
         """Makes `run` return soon; for signal handlers and other threads."""
         self._stop.set()
 
     def _receive(self) -> None:
-        due_s = time.monotonic()
-        while not self._stop.is_set():
-            self._inputs.pump(self.core)
-            if time.monotonic() >= due_s:
-                due_s = time.monotonic() + _DIAGNOSTICS_PERIOD_S
-                self._diagnose()
-        self._diagnose()
+        try:
+            due_s = time.monotonic()
+            while not self._stop.is_set():
+                self._inputs.pump(self.core)
+                if time.monotonic() >= due_s:
+                    due_s = time.monotonic() + _DIAGNOSTICS_PERIOD_S
+                    self._diagnose()
+            self._diagnose()
+        except Exception as error:  # A node that no longer hears has to end, so that someone restarts it.
+            self._fault = error
+            self._stop.set()
 
     def _diagnose(self) -> None:
         header = messages.header_at(types, time.time_ns())
-        write(self._diagnostics, messages.diagnostics(types, header, "panoptic_ros", self._hardware, self.core.report()))
+        self._diagnostics.write(messages.diagnostics(types, header, "panoptic_ros", self._hardware, self.core.report()))
 
 
 class _Inputs:
     """The raw and the compressed image topic."""
 
-    def __init__(self, participant: Participant, image: str) -> None:
+    def __init__(self, participant: DomainParticipant, image: str) -> None:
         raw = image.removesuffix(COMPRESSED)
-        self._waitset = WaitSet(participant.entity)
-        self._raw = participant.reader(raw, types.Image) if raw == image else None
-        self._compressed = participant.reader(raw + COMPRESSED, types.CompressedImage)
-        for reader in filter(None, (self._raw, self._compressed)):
-            self._waitset.attach(ReadCondition(reader, _ANY))
+        self._raw = Reader(participant, raw, types.Image) if raw == image else None
+        self._compressed = Reader(participant, raw + COMPRESSED, types.CompressedImage)
+        self._arrivals = Arrivals(participant, *filter(None, (self._raw, self._compressed)))
 
     def pump(self, core: Node) -> None:
         """Hands over what has arrived, after waiting a moment for it."""
-        self._waitset.wait(duration(seconds=_WAIT_S))
+        self._arrivals.wait(_WAIT_S)
         if self._raw is not None:
             _drain(self._raw, core.receive, core.reject)
-        if self._raw is not None and self._raw.get_subscription_matched_status().current_count:
+        if self._raw is not None and self._raw.publishers:
             _drain(self._compressed, _ignore, _ignore)
         else:
             _drain(self._compressed, core.receive, core.reject)
@@ -106,60 +103,45 @@ def _ignore(_: Any) -> None:
     """The twin of a raw image."""
 
 
-def _drain(reader: DataReader[Any], receive: Callable[[Any], None], reject: Callable[[PanopticError], None]) -> None:
-    """Takes one message at a time: a malformed one must not take others with it."""
+def _drain(reader: Reader[Any], receive: Callable[[Any], None], reject: Callable[[PanopticError], None]) -> None:
     while True:
         try:
-            samples = reader.take(1)
+            message = reader.take()
         except PanopticError as error:
             reject(error)
             continue
-        if not samples:
+        if message is None:
             return
-        if isinstance(samples[0], IdlStruct):  # not the news that a publisher has left
-            receive(samples[0])
+        receive(message)
 
 
 class Outputs:
     """The topics under /panoptic. What nobody subscribes to is not even computed."""
 
-    def __init__(self, participant: Participant, labels: Sequence[Label]) -> None:
+    def __init__(self, participant: DomainParticipant, labels: Sequence[Label]) -> None:
         self._labels = tuple(labels)
         self._names = {label.id: label.name for label in labels}
-        self._segments = participant.writer("/panoptic/segments", types.Detection2DArray)
-        self._image = participant.writer("/panoptic/image", types.Image)
-        self._semantic = participant.writer("/panoptic/semantic", types.Image)
-        self._overlay = participant.writer("/panoptic/overlay", types.Image)
-        self._jpeg = participant.writer("/panoptic/overlay" + COMPRESSED, types.CompressedImage)
-        self._label_info = participant.writer("/panoptic/label_info", types.LabelInfo, LATCHED)
-        write(self._label_info, messages.label_info(types, messages.header_at(types, time.time_ns()), labels))
+        self._segments = Writer(participant, "/panoptic/segments", types.Detection2DArray)
+        self._image = Writer(participant, "/panoptic/image", types.Image)
+        self._semantic = Writer(participant, "/panoptic/semantic", types.Image)
+        self._overlay = Writer(participant, "/panoptic/overlay", types.Image)
+        self._jpeg = Writer(participant, "/panoptic/overlay" + COMPRESSED, types.CompressedImage)
+        self._label_info = Writer(participant, "/panoptic/label_info", types.LabelInfo, LATCHED)
+        self._label_info.write(messages.label_info(types, messages.header_at(types, time.time_ns()), labels))
 
     def publish(self, header: types.Header, frame: np.ndarray, panoptic: Panoptic) -> None:
         """header: the image's. frame: (H, W, 3) RGB."""
-        if subscribed(self._segments):
-            write(self._segments, messages.segments(types, header, panoptic, self._names))
-        if subscribed(self._image):
-            write(self._image, messages.panoptic_image(types, header, panoptic))
-        if subscribed(self._semantic):
-            write(self._semantic, messages.semantic_image(types, header, panoptic, self._labels))
-        raw, compressed = subscribed(self._overlay), subscribed(self._jpeg)
+        if self._segments.subscribers:
+            self._segments.write(messages.segments(types, header, panoptic, self._names))
+        if self._image.subscribers:
+            self._image.write(messages.panoptic_image(types, header, panoptic))
+        if self._semantic.subscribers:
+            self._semantic.write(messages.semantic_image(types, header, panoptic, self._labels))
+        raw, compressed = self._overlay.subscribers, self._jpeg.subscribers
         if raw or compressed:
             picture = overlay(frame, panoptic, self._labels)
             if raw:
-                write(self._overlay, messages.rgb_image(types, header, picture))
+                self._overlay.write(messages.rgb_image(types, header, picture))
             if compressed:
-                write(self._jpeg, messages.jpeg_image(types, header, picture))
+                self._jpeg.write(messages.jpeg_image(types, header, picture))
 
-
-def subscribed(writer: DataWriter[Any]) -> bool:
-    return writer.get_publication_matched_status().current_count > 0
-
-
-def write(writer: DataWriter[Any], message: IdlStruct) -> None:
-    """A subscriber that keeps a reliable writer waiting costs this one message."""
-    try:
-        writer.write(message)
-    except DDSException as error:
-        if error.code != DDSException.DDS_RETCODE_TIMEOUT:
-            raise
-        log.warning("a subscriber of %s is too slow: a message was dropped", writer.topic.name.removeprefix("rt"))

@@ -177,6 +177,24 @@ def test_what_nobody_subscribes_to_is_not_computed(domain: int, monkeypatch: pyt
     outputs.publish(messages.header_at(types, 0), scene(), empty)
     assert not drawn
     client = Client(domain, "/panoptic/overlay", "/panoptic/overlay/compressed")
-    client.wait_for(lambda: all(reader.get_matched_publications() for reader in client._readers.values()))
+    client.wait_for(lambda: client.connected and outputs._jpeg.subscribers and outputs._overlay.subscribers)
     outputs.publish(messages.header_at(types, 0), scene(), empty)
     assert len(drawn) == 1
+
+
+def test_a_node_that_cannot_hear_ends(domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("deaf")
+
+    monkeypatch.setattr(dds._Inputs, "pump", fail)
+    with pytest.raises(RuntimeError, match="deaf"):
+        dds.DdsNode(join(domain, LOOPBACK), Silent(), (Label(7, "road", False, (0, 0, 0)),), {}).run()
+
+
+class Silent:
+    """A pipeline that nothing reaches."""
+
+    timings_ms: dict[str, float] = {}
+
+    def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic:
+        raise AssertionError

@@ -9,7 +9,8 @@ import pytest
 from dds_client import environment, free_domain
 
 from panoptic_ros.core import PanopticError
-from panoptic_ros.middleware.dds_participant import LOOPBACK, configuration, dds_name, join
+from panoptic_ros.middleware.dds_endpoints import dds_name
+from panoptic_ros.middleware.dds_participant import LOOPBACK, configuration, join
 
 
 @pytest.mark.parametrize(("topic", "name"), [("/a/b_2", "rt/a/b_2"), ("camera", "rt/camera"), ("/_x", "rt/_x")])
@@ -51,10 +52,10 @@ def test_impossible_domains_are_named(domain: int | None, variable: str, monkeyp
 LOCAL_ADDRESSES = """
 import os
 from panoptic_ros.middleware import dds_types
+from panoptic_ros.middleware.dds_endpoints import Writer
 from panoptic_ros.middleware.dds_participant import join
 
-participant = join({domain}, "loopback")
-writer = participant.writer("/x", dds_types.Image)
+writer = Writer(join({domain}, "loopback"), "/x", dds_types.Image)
 links = [os.readlink(f"/proc/self/fd/{{fd}}") for fd in os.listdir("/proc/self/fd") if os.path.exists(f"/proc/self/fd/{{fd}}")]
 rows = [line.split() for line in open("/proc/net/udp").readlines()[1:]]
 print(sorted({{row[1].split(":")[0] for row in rows if f"socket:[{{row[9]}}]" in links}}))
