@@ -236,7 +236,7 @@ class Node:
 
 def stamp_ns(header: Any) -> int:
     """The time of a std_msgs/Header in nanoseconds."""
-    return header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+    return int(header.stamp.sec) * 1_000_000_000 + int(header.stamp.nanosec)
 
 
 def _rate_hz(times_s: deque[float]) -> float:

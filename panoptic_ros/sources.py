@@ -40,7 +40,7 @@ Item = Frame | Recorded
 
 
 def open_source(path: Path, rate_hz: float | None = None, topic: str | None = None) -> Iterator[Item]:
-    """The items of a clip, a folder of images, one image, or a rosbag2 (its folder, or an .mcap or .db3 in it), in order of time.
+    """The items of a clip, a folder of images, one image, or a rosbag2 (its folder, or the .mcap or .db3 in it), by time.
 
     rate_hz: of a clip or a folder; a bag keeps its times. topic: which images of a bag, if it has several.
     Raises PanopticError for what is none of these or cannot be read on.

@@ -73,7 +73,9 @@ class Client:
 
     def subscribe(self, topic: str, kind: type[IdlStruct]) -> None:
         self.got[topic] = []
-        self._readers[topic] = Reader(self._participant, topic, kind, LATCHED if topic.endswith("label_info") else SYSTEM_DEFAULT)
+        self._readers[topic] = Reader(
+            self._participant, topic, kind, LATCHED if topic.endswith("label_info") else SYSTEM_DEFAULT
+        )
 
     def advertise(self, topic: str, warm_up: IdlStruct) -> None:
         """Sends an image until it is answered: either side may take a moment longer to discover the other."""
@@ -105,7 +107,7 @@ class Client:
     def wait_for(self, condition: Callable[[], Any]) -> None:
         deadline_s = time.monotonic() + TIMEOUT_S
         while not condition():
-            assert time.monotonic() < deadline_s, f"after {TIMEOUT_S} s only {({t: len(m) for t, m in self.got.items()})}"
+            assert time.monotonic() < deadline_s, f"after {TIMEOUT_S} s only { ({t: len(m) for t, m in self.got.items()}) }"
             time.sleep(0.005)
             self.take()
 

@@ -76,14 +76,21 @@ def test_log_lines_are_throttled(caplog: pytest.LogCaptureFixture) -> None:
         node.reject(PanopticError("odd"))
     time.sleep(0.25)
     node.reject(PanopticError("even"))
-    assert [record.message for record in caplog.records] == ["dropped 1 images on /image: odd", "dropped 10 images on /image: even"]
+    assert [record.message for record in caplog.records] == [
+        "dropped 1 images on /image: odd",
+        "dropped 10 images on /image: even",
+    ]
 
 
 def test_a_bug_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
     node = Node(Pipeline(), Published(), "/image")
     node.receive(image(0, fill=255))
     node.step(0)
-    assert caplog.records[0].levelno == logging.WARNING and "ZeroDivisionError: a bug" in caplog.text and "Traceback" in caplog.text
+    assert (
+        caplog.records[0].levelno == logging.WARNING
+        and "ZeroDivisionError: a bug" in caplog.text
+        and "Traceback" in caplog.text
+    )
 
 
 def test_silence_is_an_error_within_a_second() -> None:

@@ -33,7 +33,9 @@ def write_clip(path: Path, frames: int = 5, rate_hz: float = 25.0) -> Path:
     return path
 
 
-def write_bag(folder: Path, plugin: StoragePlugin, compressed: bool, frames: int = 4, topics: tuple[str, ...] = ("/cam/image",)) -> Path:
+def write_bag(
+    folder: Path, plugin: StoragePlugin, compressed: bool, frames: int = 4, topics: tuple[str, ...] = ("/cam/image",)
+) -> Path:
     """Images of growing width with a CameraInfo each, and a topic that is nobody's business."""
     with Writer(folder, version=9, storage_plugin=plugin) as writer:
         kind = COMPRESSED if compressed else IMAGE
@@ -157,7 +159,7 @@ def test_pace_stops_at_once() -> None:
 def through_node(source: Path, tiny_folder: Path, *arguments: str) -> tuple[int, int, int, int, int]:
     """Plays a source to a node: images sent, received, answered, dropped for newer ones, dropped as bad."""
     domain = free_domain()
-    with running("run", "--model", str(tiny_folder), *place(domain)) as node:
+    with running("run", "--reliable", "--model", str(tiny_folder), *place(domain)) as node:
         camera = command("camera", str(source), *place(domain), "--wait-for-subscriber", *arguments)
         said = camera.communicate(timeout=300)[0]
         node.send_signal(signal.SIGINT)
@@ -189,7 +191,11 @@ def test_looped_bag_keeps_or_gets_stamps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "reason"),
-    [(["nowhere"], "nowhere does not exist"), ([".", "--speed", "0"], "--speed 0.0 is not possible"), ([".", "--topic", "/a b"], "'/a b' is no topic name")],
+    [
+        (["nowhere"], "nowhere does not exist"),
+        ([".", "--speed", "0"], "--speed 0.0 is not possible"),
+        ([".", "--topic", "/a b"], "'/a b' is no topic name"),
+    ],
 )
 def test_camera_names_wrong_arguments(tmp_path: Path, arguments: list[str], reason: str) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), scene())
@@ -210,7 +216,9 @@ def test_camera_names_wrong_arguments(tmp_path: Path, arguments: list[str], reas
         ("videos/one-by-one-person-detection.mp4", 1394, ["--rate", "25"]),
     ],
 )
-def test_every_real_image_is_accounted_for(shared_data: Path, tiny_folder: Path, name: str, images: int, arguments: list[str]) -> None:
+def test_every_real_image_is_accounted_for(
+    shared_data: Path, tiny_folder: Path, name: str, images: int, arguments: list[str]
+) -> None:
     sent, received, answered, newer, bad = through_node(shared_data / name, tiny_folder, *arguments)
     assert sent == received == images == answered + newer and bad == 0
     assert answered > 0.9 * images

@@ -13,7 +13,7 @@ from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.dds import COMPRESSED
 from panoptic_ros.middleware.dds_endpoints import Writer
-from panoptic_ros.middleware.dds_participant import DomainParticipant
+from panoptic_ros.middleware.dds_participant import Participant
 from panoptic_ros.sources import CAMERA_INFO_TYPE, Frame, Item, Recorded, open_source, paced
 
 STREET_CLIP = Path(__file__).resolve().parents[1] / "assets" / "street_demo.mp4"
@@ -28,12 +28,16 @@ _TYPES: dict[str, Any] = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", metavar="SOURCE", help="a video clip, a folder of images, a rosbag2, or `street` (bundled clip)")
+    parser.add_argument(
+        "source", metavar="SOURCE", help="a video clip, a folder of images, a rosbag2, or `street` (bundled clip)"
+    )
     parser.add_argument("--topic", default="/camera/image_raw", help="of the images (default: %(default)s)")
     parser.add_argument("--rate", type=float, metavar="HZ", help="images per second (default: the clip's; 10 for a folder)")
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="times as fast (default: 1)")
     parser.add_argument("--loop", action="store_true", help="start again at the end")
-    parser.add_argument("--compressed", action="store_true", help="publish JPEG on TOPIC/compressed; a bag's images stay as they are")
+    parser.add_argument(
+        "--compressed", action="store_true", help="publish JPEG on TOPIC/compressed; a bag's images stay as they are"
+    )
     parser.add_argument("--frame-id", default="camera", help="of clips and folders (default: %(default)s)")
     parser.add_argument("--bag-topic", metavar="TOPIC", help="the bag's images, if it has several")
     parser.add_argument("--restamp", action="store_true", help="give a bag's messages the present time")
@@ -66,7 +70,7 @@ class Camera:
     frame_id: in the headers of clips and folders. restamp: recorded messages get the present time.
     """
 
-    def __init__(self, participant: DomainParticipant, topic: str, frame_id: str, restamp: bool, compressed: bool) -> None:
+    def __init__(self, participant: Participant, topic: str, frame_id: str, restamp: bool, compressed: bool) -> None:
         self.sent = 0
         self._frame_id, self._restamp, self._compressed = frame_id, restamp, compressed
         suffix, kind = (COMPRESSED, types.CompressedImage) if compressed else ("", types.Image)

@@ -4,7 +4,7 @@ import argparse
 import signal
 import threading
 
-from panoptic_ros.middleware.dds_participant import LOOPBACK, DomainParticipant, join
+from panoptic_ros.middleware.dds_participant import LOOPBACK, Participant, join
 
 
 def add_dds_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_dds_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def join_domain(args: argparse.Namespace) -> DomainParticipant:
+def join_domain(args: argparse.Namespace) -> Participant:
     """What the arguments of `add_dds_arguments` ask for."""
     return join(args.domain, args.interface)
 

@@ -16,7 +16,7 @@ from panoptic_ros.commands.model_arguments import add_model_arguments
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware.dds_endpoints import SYSTEM_DEFAULT, Reader
-from panoptic_ros.middleware.dds_participant import LOOPBACK, DomainParticipant, join
+from panoptic_ros.middleware.dds_participant import LOOPBACK, Participant, join
 from panoptic_ros.middleware.frames import frame_of
 from panoptic_ros.node import stamp_ns
 
@@ -30,7 +30,9 @@ _MODEL_OPTIONS = ("model", "backend", "device", "precision", "threads")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="street", help="as for `camera` (default: the bundled clip)")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), metavar="DIR", help=f"gets {VIDEO} and {SHEET} (default: %(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/demo"), metavar="DIR", help=f"gets {VIDEO} and {SHEET} (default: %(default)s)"
+    )
     parser.add_argument("--speed", type=float, default=1.0, metavar="X", help="times as fast (default: 1)")
     parser.add_argument("--domain", type=int, metavar="N", help="DDS domain (default: one of its own)")
     add_model_arguments(parser)
@@ -43,10 +45,12 @@ def main(args: argparse.Namespace) -> int:
     domain = 1 + os.getpid() % LAST_ROS_DOMAIN if args.domain is None else args.domain
     place = ["--domain", str(domain), "--interface", LOOPBACK]
     subscriber = Subscriber(join(domain, LOOPBACK))
-    node = _spawn("run", *place, *_model_arguments(args))
+    node = _spawn("run", "--reliable", *place, *_model_arguments(args))
     try:
         _wait_for_node(node, subscriber)
-        camera = _spawn("camera", args.source, *place, "--speed", str(args.speed), "--wait-for-subscriber", stdout=subprocess.PIPE)
+        camera = _spawn(
+            "camera", args.source, *place, "--speed", str(args.speed), "--wait-for-subscriber", stdout=subprocess.PIPE
+        )
         try:
             while camera.poll() is None:
                 subscriber.pump()
@@ -83,7 +87,7 @@ def _wait_for_node(node: "subprocess.Popen[str]", subscriber: "Subscriber") -> N
 class Subscriber:
     """Reads segments, overlays and diagnostics, as a ROS 2 node would."""
 
-    def __init__(self, participant: DomainParticipant) -> None:
+    def __init__(self, participant: Participant) -> None:
         self.identities, self.film = Identities(), Film()
         self.values: dict[str, str] = {}
         self._printed_ns = -PRINT_PERIOD_NS
@@ -127,7 +131,8 @@ class Subscriber:
 def _finish(out: Path, subscriber: Subscriber, sent: int) -> int:
     values, film = subscriber.values, subscriber.film
     print(f"\nthe camera sent {sent} images; the node " + ", ".join(f"{key} {values.get(key, '?')}" for key in _COUNTS))
-    print(f"latency from arrival to publication: {values.get('total_ms', '?')} ms, of this the pipeline {values.get('pipeline_ms', '?')} ms")
+    total, pipeline = (values.get(f"{stage}_ms", "?") for stage in ("total", "pipeline"))
+    print(f"latency from arrival to publication: {total} ms, of this the pipeline {pipeline} ms")
     print(subscriber.identities.summary())
     if len(film):
         film.write_video(out / VIDEO)

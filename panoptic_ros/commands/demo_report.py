@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import cv2
@@ -97,7 +96,7 @@ class Film:
     def write_video(self, path: Path) -> None:
         """Frames of another size than the first are scaled to it. Raises PanopticError if the file cannot be written."""
         steps_ns = np.diff(self._stamps_ns)
-        rate_hz = 1e9 / max(median(steps_ns), 1e6) if len(steps_ns) else 10.0
+        rate_hz = 1e9 / max(float(np.median(steps_ns)), 1e6) if len(steps_ns) else 10.0
         height, width = self._frame(0).shape[:2]
         writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate_hz, (width, height))
         if not writer.isOpened():

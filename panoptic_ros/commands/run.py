@@ -16,7 +16,12 @@ STATUS_PERIOD_S = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--image", default="/camera/image_raw", metavar="TOPIC", help="and TOPIC/compressed (default: %(default)s)")
+    parser.add_argument(
+        "--image", default="/camera/image_raw", metavar="TOPIC", help="and TOPIC/compressed (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--reliable", action="store_true", help="have lost images sent again: for recordings, not for live cameras"
+    )
     parser.add_argument("--max-frames", type=int, metavar="N", help="end after N answered images (default: never)")
     add_model_arguments(parser)
     add_dds_arguments(parser)
@@ -30,7 +35,8 @@ def main(args: argparse.Namespace) -> int:
     stop = stop_signal()
     model, engine = open_model(args)
     info = {"model": model.model, **engine.description}
-    node = DdsNode(join_domain(args), Pipeline(engine, model, Tracker(model.labels)), model.labels, info, args.image)
+    pipeline = Pipeline(engine, model, Tracker(model.labels))
+    node = DdsNode(join_domain(args), pipeline, model.labels, info, args.image, args.reliable)
     print(" ".join(f"{key}={value}" for key, value in info.items()), flush=True)
     watcher = threading.Thread(target=_watch, args=(node, stop), daemon=True)
     watcher.start()

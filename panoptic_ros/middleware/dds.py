@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 from cyclonedds.domain import DomainParticipant
+from cyclonedds.qos import Qos
 
 from panoptic_ros.core import Label, Panoptic, PanopticError
 from panoptic_ros.draw import overlay
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
-from panoptic_ros.middleware.dds_endpoints import LATCHED, Arrivals, Reader, Writer
+from panoptic_ros.middleware.dds_endpoints import EVERY_SAMPLE, LATCHED, SENSOR_DATA, Arrivals, Reader, Writer
 from panoptic_ros.node import Node, Pipeline, Settings
 
 COMPRESSED = "/compressed"
@@ -23,8 +24,8 @@ _WAIT_S = 0.1
 class DdsNode:
     """Subscribes to `image` and `image`/compressed; publishes the topics under /panoptic, and /diagnostics.
 
-    Where a camera offers both, the raw one is taken. info: the engine's description, for the diagnostics. `core` has counts and
-    latencies. Raises PanopticError if `image` is no topic name.
+    Where a camera offers both, the raw one is taken. info: the engine's description, for the diagnostics. reliable: images that
+    the network loses are sent again. `core` has counts and latencies. Raises PanopticError if `image` is no topic name.
     """
 
     def __init__(
@@ -34,11 +35,12 @@ class DdsNode:
         labels: Sequence[Label],
         info: Mapping[str, str],
         image: str = "/camera/image_raw",
+        reliable: bool = False,
         settings: Settings = Settings(),
     ) -> None:
         self._outputs = Outputs(participant, labels)
         self.core = Node(pipeline, self._outputs.publish, image, info, settings)
-        self._inputs = _Inputs(participant, image)
+        self._inputs = _Inputs(participant, image, EVERY_SAMPLE if reliable else SENSOR_DATA)
         self._diagnostics = Writer(participant, "/diagnostics", types.DiagnosticArray)
         self._hardware = info.get("device", "")
         self._stop = threading.Event()
@@ -82,11 +84,11 @@ class DdsNode:
 class _Inputs:
     """The raw and the compressed image topic."""
 
-    def __init__(self, participant: DomainParticipant, image: str) -> None:
+    def __init__(self, participant: DomainParticipant, image: str, qos: Qos) -> None:
         raw = image.removesuffix(COMPRESSED)
-        self._raw = Reader(participant, raw, types.Image) if raw == image else None
-        self._compressed = Reader(participant, raw + COMPRESSED, types.CompressedImage)
-        self._arrivals = Arrivals(participant, *filter(None, (self._raw, self._compressed)))
+        self._raw = Reader(participant, raw, types.Image, qos) if raw == image else None
+        self._compressed = Reader(participant, raw + COMPRESSED, types.CompressedImage, qos)
+        self._arrivals = Arrivals(participant, *([self._raw] if self._raw else []), self._compressed)
 
     def pump(self, core: Node) -> None:
         """Hands over what has arrived, after waiting a moment for it."""
@@ -144,4 +146,3 @@ class Outputs:
                 self._overlay.write(messages.rgb_image(types, header, picture))
             if compressed:
                 self._jpeg.write(messages.jpeg_image(types, header, picture))
-

@@ -1,10 +1,10 @@
 """The XCDR1 wire format of ROS 2 for the message classes of `dds_types`.
 
-cyclonedds has a serialiser of its own, whose bytes are the same; it turns every byte of an image into a Python int. This one copies
-image payloads once on the way out and not at all on the way in.
+cyclonedds has a serialiser of its own, whose bytes are the same; it turns every byte of an image into a Python int. This one
+copies image payloads once on the way out and not at all on the way in.
 
-A message is a 4-byte encapsulation header (byte order), then its fields in order, each number aligned to its own size, counted from
-the end of that header. Strings are a uint32 length, UTF-8 and a zero byte; sequences are a uint32 count and their elements.
+A message is a 4-byte encapsulation header (byte order), then its fields in order, each number aligned to its own size, counted
+from the end of that header. Strings are a uint32 length, UTF-8 and a zero byte; sequences are a uint32 count and their elements.
 """
 
 import struct
@@ -75,7 +75,9 @@ class _Reader:
     def __init__(self, data: bytes) -> None:
         order = _BYTE_ORDERS.get(bytes(data[:2]))
         if len(data) < _HEADER_SIZE or order is None:
-            raise PanopticError(f"its header is {bytes(data[:_HEADER_SIZE]).hex() or 'missing'}; 00000000 and 00010000 are understood")
+            raise PanopticError(
+                f"its header is {bytes(data[:_HEADER_SIZE]).hex() or 'missing'}; 00000000 and 00010000 are understood"
+            )
         self.view = memoryview(data)[_HEADER_SIZE:]
         self.order = order
         self.at = 0

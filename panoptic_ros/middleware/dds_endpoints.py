@@ -28,6 +28,8 @@ _XCDR1 = Policy.DataRepresentation(use_cdrv0_representation=True)
 
 SENSOR_DATA = Qos(Policy.Reliability.BestEffort, Policy.Durability.Volatile, Policy.History.KeepLast(5), _XCDR1)
 """As a subscriber, REP-2003; matches every publisher."""
+EVERY_SAMPLE = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(20), _XCDR1)
+"""As a subscriber to recordings: what the network loses is sent again. Matches reliable publishers only."""
 SYSTEM_DEFAULT = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(10), _XCDR1)
 """As a publisher, REP-2003; matches every volatile subscriber."""
 LATCHED = Qos(
@@ -53,11 +55,13 @@ class Writer(Generic[Message]):
     def __init__(self, participant: DomainParticipant, topic: str, kind: type[Message], qos: Qos = SYSTEM_DEFAULT) -> None:
         autodispose = Policy.WriterDataLifecycle(autodispose=False)
         self._topic = topic
-        self._entity = DataWriter(participant, Topic(participant, dds_name(topic), kind), Qos(autodispose, _type_hash(kind), base=qos))
+        self._entity = DataWriter(
+            participant, Topic(participant, dds_name(topic), kind), Qos(autodispose, _type_hash(kind), base=qos)
+        )
 
     @property
     def subscribers(self) -> int:
-        return self._entity.get_publication_matched_status().current_count
+        return int(self._entity.get_publication_matched_status().current_count)
 
     def write(self, message: Message) -> None:
         """A subscriber that keeps a reliable writer waiting costs this one message."""
@@ -78,7 +82,7 @@ class Reader(Generic[Message]):
 
     @property
     def publishers(self) -> int:
-        return self._entity.get_subscription_matched_status().current_count
+        return int(self._entity.get_subscription_matched_status().current_count)
 
     def take(self) -> Message | None:
         """The oldest message that is still there, or None. Raises PanopticError for a malformed one, which then is gone."""

@@ -11,11 +11,13 @@ from cyclonedds.qos import Policy, Qos
 
 from panoptic_ros.core import PanopticError
 
+Participant = DomainParticipant
+
 LOOPBACK = "loopback"
 MAX_DOMAIN = 232
 
 
-def join(domain: int | None = None, interface: str | None = None) -> DomainParticipant:
+def join(domain: int | None = None, interface: str | None = None) -> Participant:
     """Takes part in a domain, by default `$ROS_DOMAIN_ID` or 0, with one interface in a process.
 
     interface: "loopback" (nothing is sent off this host), the name or address of a network interface, or None for the one that
@@ -28,8 +30,8 @@ def join(domain: int | None = None, interface: str | None = None) -> DomainParti
         return DomainParticipant(number, Qos(Policy.Userdata(b"enclave=/;")))
     except DDSException as error:
         raise PanopticError(
-            f"cannot join DDS domain {number} on interface {interface or 'default'}: {error}; "
-            f"an interface is {LOOPBACK!r} or a name or address of this host, $CYCLONEDDS_URI is {os.environ.get('CYCLONEDDS_URI')!r}"
+            f"cannot join DDS domain {number} on interface {interface or 'default'}: {error}; an interface is "
+            f"{LOOPBACK!r} or a name or address of this host, $CYCLONEDDS_URI is {os.environ.get('CYCLONEDDS_URI')!r}"
         ) from error
 
 
@@ -47,7 +49,7 @@ def _domain_number(domain: int | None) -> int:
 
 
 def configuration(interface: str | None) -> str:
-    """XML for Cyclone DDS. Its defaults lose large best-effort images: hence the receive buffer and, on loopback, whole packets."""
+    """XML for Cyclone DDS. Its defaults lose large best-effort images: hence the receive buffer, and large packets on loopback."""
     general, discovery = "", ""
     if interface == LOOPBACK:
         general = _interface("127.0.0.1") + (

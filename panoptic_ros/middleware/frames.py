@@ -5,7 +5,7 @@ Works on the messages of any middleware: the fields are those of sensor_msgs/Ima
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import cv2
 import numpy as np
@@ -83,7 +83,9 @@ def frame_of(message: Image | CompressedImage) -> np.ndarray:
 
     Raises PanopticError, naming the value and the legal ones, for a message that is malformed or of an unknown encoding.
     """
-    return _from_compressed(message) if hasattr(message, "format") else _from_raw(message)
+    if hasattr(message, "format"):
+        return _from_compressed(cast(CompressedImage, message))
+    return _from_raw(message)
 
 
 def _from_raw(message: Image) -> np.ndarray:
@@ -95,7 +97,7 @@ def _from_raw(message: Image) -> np.ndarray:
         pixels = cv2.cvtColor(pixels, layout.to_rgb)
     if layout.dtype is np.uint16:
         pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    return np.require(pixels, requirements="CW")  # OpenVINO takes no read-only buffers
+    return np.require(pixels, requirements=["C", "W"])  # OpenVINO takes no read-only buffers
 
 
 def _pixels(message: Image, layout: _Layout) -> np.ndarray:

@@ -34,10 +34,14 @@ def out(tmp_path: Path) -> Path:
 
 def test_demo(tmp_path: Path, tiny_folder: Path, out: Path) -> None:
     clip = write_clip(tmp_path / "clip.mp4", 30)
-    with running("demo", "--model", str(tiny_folder), "--source", str(clip), "--out", str(out), "--domain", str(free_domain())) as demo:
+    with running(
+        "demo", "--model", str(tiny_folder), "--source", str(clip), "--out", str(out), "--domain", str(free_domain())
+    ) as demo:
         output = demo.communicate(timeout=60)[0]
     assert demo.returncode == 0, output
-    counts = re.search(r"the camera sent 30 images; the node received 30, answered (\d+), dropped_newer (\d+), dropped_bad 0", output)
+    counts = re.search(
+        r"the camera sent 30 images; the node received 30, answered (\d+), dropped_newer (\d+), dropped_bad 0", output
+    )
     assert counts and int(counts[1]) + int(counts[2]) == 30 and int(counts[1]) > 20, output
     assert re.search(r"#1 +car +score 0.06  box \(\d+, 128\) to \(\d+, 192\)", output), output
     assert re.search(r"2 identities in \d+ images:\n  #1    car +seen +0.\d s to +1.9 s, in \d+ images", output), output

@@ -103,7 +103,9 @@ def since(before: dict[str, int], now: dict[str, int]) -> dict[str, int]:
 def test_compressed_images_even_damaged_ones(node: "subprocess.Popen[str]", domain: int) -> None:
     client = Client(domain, *IMAGES)
     png = cv2.imencode(".png", scene()[..., ::-1])[1].tobytes()
-    first, damaged, last = (types.CompressedImage(messages.header_at(types, s * 10**9), "rgb8; png compressed bgr8", png) for s in (0, 1, 2))
+    first, damaged, last = (
+        types.CompressedImage(messages.header_at(types, s * 10**9), "rgb8; png compressed bgr8", png) for s in (0, 1, 2)
+    )
     client.advertise(COMPRESSED, first)
     before = client.counts()
     for number, data in enumerate((png[: len(png) // 2], b"", b"junk"), 1):

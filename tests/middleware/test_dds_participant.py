@@ -26,7 +26,12 @@ def test_illegal_topics_are_named(topic: str) -> None:
 
 @pytest.mark.parametrize(
     ("interface", "expected"),
-    [(LOOPBACK, {"address": "127.0.0.1"}), ("10.0.0.7", {"address": "10.0.0.7"}), ("eth7", {"name": "eth7"}), ('"<', {"name": '"<'})],
+    [
+        (LOOPBACK, {"address": "127.0.0.1"}),
+        ("10.0.0.7", {"address": "10.0.0.7"}),
+        ("eth7", {"name": "eth7"}),
+        ('"<', {"name": '"<'}),
+    ],
 )
 def test_interface_by_name_or_address(interface: str, expected: dict[str, str]) -> None:
     found = ElementTree.fromstring(configuration(interface)).find(".//NetworkInterface")
@@ -73,5 +78,7 @@ def test_loopback_sends_from_the_loopback_address_only() -> None:
 def test_the_users_own_configuration_has_the_last_word() -> None:
     code = f"from panoptic_ros.middleware.dds_participant import join; join({free_domain()}, 'loopback')"
     uri = '<CycloneDDS><Domain><General><Interfaces><NetworkInterface name="nonesuch0"/></Interfaces></General></Domain></CycloneDDS>'
-    process = subprocess.run([sys.executable, "-c", code], env=environment() | {"CYCLONEDDS_URI": uri}, capture_output=True, text=True)
+    process = subprocess.run(
+        [sys.executable, "-c", code], env=environment() | {"CYCLONEDDS_URI": uri}, capture_output=True, text=True
+    )
     assert process.returncode == 1 and "PanopticError: cannot join DDS domain" in process.stderr

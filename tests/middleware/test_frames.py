@@ -16,7 +16,9 @@ RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (77, 77, 77)
 PICTURE = np.array([[RED, GREEN], [BLUE, GREY]], np.uint8)  # (2, 2, 3)
 
 
-def image(encoding: str, rows: list[list[int]], width: int, height: int | None = None, dtype: str = "u1", **changes: object) -> Image:
+def image(
+    encoding: str, rows: list[list[int]], width: int, height: int | None = None, dtype: str = "u1", **changes: object
+) -> Image:
     samples = np.array(rows, dtype)
     message = Image(Header(), height or len(rows), width, encoding, 0, samples[0].nbytes, samples.tobytes())
     return replace(message, **changes)
@@ -70,10 +72,14 @@ def test_bayer(pattern: str, row0: str, row1: str, color: tuple[int, int, int], 
 Y_RED, U_RED, V_RED, Y_GREY, NEUTRAL = 81, 90, 240, 126, 128
 
 
-@pytest.mark.parametrize(("encoding", "order"), [("uyvy", "UYVY"), ("yuv422", "UYVY"), ("yuyv", "YUYV"), ("yuv422_yuy2", "YUYV")])
+@pytest.mark.parametrize(
+    ("encoding", "order"), [("uyvy", "UYVY"), ("yuv422", "UYVY"), ("yuyv", "YUYV"), ("yuv422_yuy2", "YUYV")]
+)
 def test_yuv422(encoding: str, order: str) -> None:
     red, grey = yuv_row(order, Y_RED, U_RED, V_RED), yuv_row(order, Y_GREY, NEUTRAL, NEUTRAL)
-    np.testing.assert_allclose(frame_of(image(encoding, [red + grey + [0, 0]], 4)), [[RED, RED, (128,) * 3, (128,) * 3]], atol=2)
+    np.testing.assert_allclose(
+        frame_of(image(encoding, [red + grey + [0, 0]], 4)), [[RED, RED, (128,) * 3, (128,) * 3]], atol=2
+    )
 
 
 def yuv_row(order: str, y: int, u: int, v: int) -> list[int]:
@@ -116,9 +122,16 @@ def test_says_what_is_wrong(changes: dict[str, object], reason: str) -> None:
 
 
 @given(
-    st.sampled_from(ENCODINGS), st.integers(0, 5), st.integers(0, 5), st.integers(0, 40), st.integers(0, 1), st.binary(max_size=60)
+    st.sampled_from(ENCODINGS),
+    st.integers(0, 5),
+    st.integers(0, 5),
+    st.integers(0, 40),
+    st.integers(0, 1),
+    st.binary(max_size=60),
 )
-def test_any_message_gives_a_frame_or_a_reason(encoding: str, width: int, height: int, step: int, big: int, data: bytes) -> None:
+def test_any_message_gives_a_frame_or_a_reason(
+    encoding: str, width: int, height: int, step: int, big: int, data: bytes
+) -> None:
     try:
         frame = frame_of(Image(Header(), height, width, encoding, big, step, data))
     except PanopticError:
@@ -127,12 +140,26 @@ def test_any_message_gives_a_frame_or_a_reason(encoding: str, width: int, height
 
 
 @given(st.sampled_from(ENCODINGS), st.integers(1, 5), st.integers(1, 5), st.integers(0, 5), st.randoms())
-def test_every_well_formed_message_gives_a_frame(encoding: str, half_width: int, half_height: int, padding: int, random) -> None:  # type: ignore[no-untyped-def]
+def test_every_well_formed_message_gives_a_frame(
+    encoding: str, half_width: int, half_height: int, padding: int, random
+) -> None:  # type: ignore[no-untyped-def]
     width, height = 2 * half_width, 2 * half_height
-    samples = 4 if encoding.startswith(("rgba", "bgra")) else 3 if encoding.startswith(("rgb", "bgr")) else 2 if "y" in encoding else 1
+    samples = (
+        4
+        if encoding.startswith(("rgba", "bgra"))
+        else 3
+        if encoding.startswith(("rgb", "bgr"))
+        else 2
+        if "y" in encoding
+        else 1
+    )
     step = (width * samples + padding) * 2
     rows = height * 3 // 2 if encoding.startswith("nv") else height
-    assert frame_of(Image(Header(), height, width, encoding, 0, step, random.randbytes(step * rows))).shape == (height, width, 3)
+    assert frame_of(Image(Header(), height, width, encoding, 0, step, random.randbytes(step * rows))).shape == (
+        height,
+        width,
+        3,
+    )
 
 
 def compressed(suffix: str, picture: np.ndarray, **changes: object) -> CompressedImage:
@@ -159,7 +186,9 @@ def test_truncated_files_are_refused(suffix: str, share: float) -> None:
         frame_of(replace(message, data=message.data[:length]))
 
 
-@pytest.mark.parametrize("data", [b"", b"nonsense", b"\x89PNG\r\n\x1a\n" + bytes(20) + b"IEND\xaeB`\x82", b"\xff\xd8\xff\xda\xff\xd9"])
+@pytest.mark.parametrize(
+    "data", [b"", b"nonsense", b"\x89PNG\r\n\x1a\n" + bytes(20) + b"IEND\xaeB`\x82", b"\xff\xd8\xff\xda\xff\xd9"]
+)
 def test_what_is_no_picture_is_refused(data: bytes) -> None:
     with pytest.raises(PanopticError, match="compressed image of format 'jpeg'"):
         frame_of(CompressedImage(Header(), "jpeg", data))
