@@ -61,34 +61,46 @@ class ASPP(nn.Module):
         return self.project(torch.cat([*found, mean.expand_as(found[0])], 1))
 
 
-class DeepLabV3Plus(nn.Module):
-    """Image (B,3,h,w), normalised -> (B,width,h/4,w/4); h and w multiples of 32.
+class DecoderStep(nn.Module):
+    """Features of the stride above, upsampled to a skip's grid, joined with it and with the coordinates, and mixed.
 
-    skips: {stride: projected channels}; the paper has {4: 48}. Coordinate channels join the last skip, because a
-    convolution cannot tell positions apart and an instance's embedding may depend on where it is.
+    Coordinates, because a convolution cannot tell positions apart and an instance's embedding may depend on where it is.
     """
 
-    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, width: int, skips: dict[int, int]) -> None:
+    def __init__(self, inputs: int, skip_inputs: int, skip: int, width: int) -> None:
+        super().__init__()
+        self.narrow = conv(inputs, width) if inputs > width else nn.Identity()  # before it costs four times as much
+        self.skip = conv(skip_inputs, skip)
+        self.mix = separable_conv(min(inputs, width) + skip + 2, width, 5)
+
+    def forward(self, x: Tensor, feature: Tensor) -> Tensor:
+        skip = self.skip(feature)
+        where = coordinates(skip).expand(skip.shape[0], -1, -1, -1)
+        return self.mix(torch.cat([resize(self.narrow(x), skip), skip, where], 1))
+
+
+class DeepLabV3Plus(nn.Module):
+    """Image (B,3,h,w), normalised -> (B,C,h/s,w/s), s the smallest stride of `skips`; h and w multiples of 32.
+
+    skips: {stride: (channels of the projected skip, width of the step)}; the paper has {4: (48, 256)}.
+    """
+
+    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, skips: dict[int, tuple[int, int]]) -> None:
         super().__init__()
         self.backbone = backbone(backbone_name, output_stride)
         self.output_stride = output_stride
         self.aspp = ASPP(self.backbone.channels[output_stride], aspp_width)
         self.strides = sorted(skips, reverse=True)
-        self.project = nn.ModuleList([conv(self.backbone.channels[s], skips[s]) for s in self.strides])
-        inputs = [aspp_width, *[width] * (len(self.strides) - 1)]
-        extra = [2 if s == 4 else 0 for s in self.strides]
-        self.fuse = nn.ModuleList(
-            [separable_conv(i + skips[s] + e, width, 5) for i, s, e in zip(inputs, self.strides, extra, strict=True)]
-        )
-        self.refine = separable_conv(width, width, 5)
+        steps, inputs = [], aspp_width
+        for stride in self.strides:
+            steps.append(DecoderStep(inputs, self.backbone.channels[stride], *skips[stride]))
+            inputs = skips[stride][1]
+        self.steps = nn.ModuleList(steps)
+        self.channels, self.stride = inputs, self.strides[-1]
 
     def forward(self, image: Tensor) -> Tensor:
         features = self.backbone(image)
         x = self.aspp(features[self.output_stride])
-        for stride, project, fuse in zip(self.strides, self.project, self.fuse, strict=True):
-            skip = project(features[stride])
-            parts = [resize(x, skip), skip]
-            if stride == 4:
-                parts.append(coordinates(skip).expand(skip.shape[0], -1, -1, -1))
-            x = fuse(torch.cat(parts, 1))
-        return self.refine(x)
+        for stride, step in zip(self.strides, self.steps, strict=True):
+            x = step(x, features[stride])
+        return x

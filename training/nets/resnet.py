@@ -30,7 +30,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Image (B,3,h,w) -> features by stride {4: (B,256,..), 8: (B,512,..), output_stride: (B,2048,..)}.
+    """Image (B,3,h,w) -> features by stride {2: (B,64,..), 4: (B,256,..), 8: (B,512,..), output_stride: (B,2048,..)}.
 
     Strides beyond `output_stride` (16 or 32) become dilations.
     """
@@ -48,12 +48,13 @@ class ResNet(nn.Module):
         self.layer3 = _layer(512, 256, blocks[2], stride=2)
         self.layer4 = _layer(1024, 512, blocks[3], stride=1 if dilated else 2, dilation=2 if dilated else 1)
         self.output_stride = output_stride
-        self.channels = {4: 256, 8: 512, output_stride: 2048}
+        self.channels = {2: 64, 4: 256, 8: 512, output_stride: 2048}
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
-        at4 = self.layer1(self.maxpool(self.relu(self.bn1(self.conv1(image)))))
+        at2 = self.relu(self.bn1(self.conv1(image)))
+        at4 = self.layer1(self.maxpool(at2))
         at8 = self.layer2(at4)
-        return {4: at4, 8: at8, self.output_stride: self.layer4(self.layer3(at8))}
+        return {2: at2, 4: at4, 8: at8, self.output_stride: self.layer4(self.layer3(at8))}
 
 
 def _layer(inputs: int, width: int, blocks: int, stride: int, dilation: int = 1) -> nn.Sequential:

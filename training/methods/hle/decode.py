@@ -7,8 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, normalize
 
-from training.methods.hle.network import Fields, Network
-from training.nets.deeplab import coordinates
+from training.methods.hle.network import Fields, Network, precisions
 
 _MERGE_ROUNDS = 8
 """Rounds of the merging of seeds; exact for chains of seeds up to this depth."""
@@ -22,7 +21,7 @@ class DecoderSettings:
     min_area, min_stuff_area: cells that a segment must have, else its pixels are void.
     """
 
-    stride: int = 4
+    stride: int = 2
     seeds: int = 100
     seed_threshold: float = 0.5
     merge_threshold: float = 0.3
@@ -46,7 +45,7 @@ class Seeds:
 
 
 class Decoder(nn.Module):
-    """Raw output (1,.,h/4,w/4) -> ids (h',w') uint8, category (K,) int32, score (K,), embedding (K,E), as in `core.Slots`.
+    """Raw output of the network -> ids (h',w') uint8, category (K,) int32, score (K,), embedding (K,E), as in `core.Slots`.
 
     Slots: the stuff classes in the labels' order, then `seeds` things. category_ids: (C,) `Label.id`. things: (C,) bool.
     """
@@ -62,12 +61,12 @@ class Decoder(nn.Module):
         self.register_buffer("slot_of_class", slot)  # 0 for things
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        fields = self.network.fields(raw, 4 // self.settings.stride)
-        height, width = fields.embedding.shape[-2:]
-        psi = self.network.semantic_logits(fields)[0].softmax(0)  # C,h,w
-        confidence, category = psi.flatten(1).max(0)  # P
+        fields = self.network.fields(raw, self.settings.stride)
+        height, width = (side * self.network.trunk.stride // self.settings.stride for side in raw.shape[-2:])
+        confidence, category = self.network.semantic_logits(fields)[0].softmax(0).topk(1, dim=0)  # 1,P
+        confidence, category = confidence[0], category[0]
         thing = self.is_thing.index_select(0, category)
-        features = pixel_features(self.network.instance_part(fields.embedding), coordinates(fields.embedding))  # E+4,P
+        features = pixel_features(self.network.instance_part(fields.embedding)[0], fields.position[0])  # E+4,P
         seeds = self.seeds(fields, features, category, thing.view(1, 1, height, width))
         things = self.thing_slots(seeds, features, thing)
         stuff = torch.where(confidence > self.settings.stuff_threshold, self.slot_of_class.index_select(0, category), 0)
@@ -81,31 +80,33 @@ class Decoder(nn.Module):
         )
 
     def seeds(self, fields: Fields, features: Tensor, category: Tensor, thing: Tensor) -> Seeds:
-        """3x3 maxima of the seed map on things, the best M of them, those of one object merged. features: (E+4,P)."""
-        score = fields.seed.sigmoid() * thing
+        """3x3 maxima of the seed map on things, the best M of them, those of one object merged.
+
+        features: (E+4,P). category: (P,). thing: (1,1,h,w).
+        """
+        score = fields.seed.sigmoid().view(thing.shape) * thing
         peak = torch.where(score == max_pool2d(score, 3, 1, 1), score, 0).flatten()
         score, index = peak.topk(self.settings.seeds)
         e = features.shape[0] - 4
-        mine = features.index_select(1, index).T  # M,E+4
-        precision = fields.precision.flatten().index_select(0, index).unsqueeze(1)
-        spatial = fields.spatial_precision.flatten().index_select(0, index).unsqueeze(1)
-        bias = -precision - spatial * mine[:, e + 2 : e + 3]
-        kernel = torch.cat([precision * mine[:, :e], 2 * spatial * mine[:, e : e + 2], -spatial, bias], 1)
-        same = (kernel @ mine.T > math.log(self.settings.merge_threshold)).float().triu(1)  # [i,j]: i would absorb j
+        mine = features.index_select(1, index)  # E+4,M
+        precision, spatial = precisions(fields.log_sigma[0].index_select(1, index))  # 1,M
+        bias = -precision - spatial * mine[e + 2 : e + 3]
+        kernel = torch.cat([precision * mine[:e], 2 * spatial * mine[e : e + 2], -spatial, bias]).T  # M,E+4
+        same = (kernel @ mine > math.log(self.settings.merge_threshold)).float().triu(1)  # [i,j]: i would absorb j
         valid = (score > self.settings.seed_threshold).float()
         keep = valid
         for _ in range(_MERGE_ROUNDS):
             keep = valid * (keep @ same < 0.5)
         # a seed that was not kept wins no pixel: its constant is lowered below any log Phi
         kernel = torch.cat([kernel[:, :-1], kernel[:, -1:] + torch.where(keep > 0, 0.0, -1e6).unsqueeze(1)], 1)
-        embedding = fields.embedding.flatten(2)[0].index_select(1, index).T
+        embedding = fields.embedding[0].index_select(1, index).T
         return Seeds(kernel, score * keep, category.index_select(0, index), embedding)
 
     def thing_slots(self, seeds: Seeds, features: Tensor, thing: Tensor) -> Tensor:
         """(P,) int32: 1 + the seed of highest Phi above the threshold, on pixels of thing classes, else 0."""
-        log_phi, winner = (seeds.kernel @ features).max(0)
-        inside = (log_phi > math.log(self.settings.instance_threshold)) & (thing > 0)
-        return torch.where(inside, winner.int() + 1, 0)
+        log_phi, winner = (seeds.kernel @ features).topk(1, dim=0)  # one pass, where max would be exported as two
+        inside = (log_phi[0] > math.log(self.settings.instance_threshold)) & (thing > 0)
+        return torch.where(inside, winner[0].int() + 1, 0)
 
     def stuff_scores(self, ids: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
         """(S,) mean psi of each stuff segment's pixels, and ids (P,) without the segments that are too small."""
@@ -125,8 +126,10 @@ class Decoder(nn.Module):
         return torch.nn.functional.pad(means, (0, missing))
 
 
-def pixel_features(embedding: Tensor, rho: Tensor) -> Tensor:
-    """(E+4,P) of one image: e, x, y, x^2 + y^2, 1. log Phi of eq. 8 is linear in these, so that one product decides."""
-    e, position = embedding[0].flatten(1), rho[0].flatten(1)
+def pixel_features(embedding: Tensor, position: Tensor) -> Tensor:
+    """(E+4,P) of one image: e, x, y, x^2 + y^2, 1. log Phi of eq. 8 is linear in these, so that one product decides.
+
+    embedding: (E,P). position: (2,P).
+    """
     square = (position**2).sum(0, keepdim=True)
-    return torch.cat([e, position, square, torch.ones_like(square)])
+    return torch.cat([embedding, position, square, torch.ones_like(square)])

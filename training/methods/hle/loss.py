@@ -7,14 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
-from training.methods.hle.network import Fields, Network
+from training.methods.hle.network import Fields, Network, precisions
 from training.methods.hle.targets import Targets, pool_means, targets
-from training.nets.deeplab import coordinates
 
 
 @dataclass
 class LossSettings:
-    """grid_stride: pixels per cell of the grid that losses see (4, 2 or 1).
+    """grid_stride: pixels per cell of the grid that losses see (4, 2 or 1). block: of each block of so many cells squared, one
+    cell drawn at random counts in a step: the fine grid's detail at the coarse grid's price; 1 takes all cells.
 
     instance: `lovasz` (eq. 3 on phi), `lovasz_hinge` (margin form on the exponent of phi), `cross_entropy` or `associative`
     (eq. 1-2). semantic: `lovasz` (eq. 6 on psi), `cross_entropy` or `associative`. semantic_cross_entropy: weight of a cross
@@ -22,7 +22,8 @@ class LossSettings:
     in eq. 13, 1 in the paper.
     """
 
-    grid_stride: int = 4
+    grid_stride: int = 2
+    block: int = 2
     instance: str = "lovasz"
     semantic: str = "lovasz"
     semantic_cross_entropy: float = 0.0
@@ -33,17 +34,26 @@ class LossSettings:
 
 
 def losses(network: Network, raw: Tensor, semantic: Tensor, instance: Tensor, things: Tensor, s: LossSettings) -> dict[str, Tensor]:
-    """The terms of eq. 16, each a scalar. raw: (B,.,h/4,w/4). semantic, instance: (B,h/stride,w/stride), -1 none. things: (C,)."""
-    fields = network.fields(raw, 4 // s.grid_stride)
-    truth = targets(semantic, instance, things)
+    """The terms of eq. 16, each a scalar. raw: the network's output. semantic, instance: (B,h/stride,w/stride), -1 none. things: (C,)."""
+    cells = draw_cells(semantic.shape, s.block, semantic.device)
+    fields = network.fields(raw, s.grid_stride).at(cells)
+    truth = targets(semantic.flatten(1)[:, cells], instance.flatten(1)[:, cells], things)
     terms = semantic_terms(network, fields, truth, s)
     return terms | instance_terms(network, fields, truth, things, s)
 
 
+def draw_cells(shape: torch.Size, block: int, device: torch.device) -> Tensor:
+    """(P,) indices into the flattened grid of `shape` (B,h,w): one random cell of each block, in the blocks' order."""
+    _, height, width = shape
+    rows, columns = (torch.arange(0, length - length % block, block, device=device) for length in (height, width))
+    shift = torch.randint(block, (2, len(rows), len(columns)), device=device)
+    return ((rows.view(-1, 1) + shift[0]) * width + columns + shift[1]).flatten()
+
+
 def semantic_terms(network: Network, fields: Fields, truth: Targets, s: LossSettings) -> dict[str, Tensor]:
     """L_seg (eq. 12) and L_seg-mean (eq. 15)."""
-    logits = network.semantic_logits(fields).flatten(2)  # B,C,P
-    embedding = network.semantic_part(fields.embedding).flatten(2)  # B,E,P
+    logits = network.semantic_logits(fields)  # B,C,P
+    embedding = network.semantic_part(fields.embedding)  # B,E,P
     if s.semantic == "associative":
         terms = {"segmentation": associative(embedding, *class_masks(truth.semantic, logits.shape[1]), push=1.0)}
     elif s.semantic == "cross_entropy":
@@ -59,7 +69,7 @@ def semantic_terms(network: Network, fields: Fields, truth: Targets, s: LossSett
 
 def instance_terms(network: Network, fields: Fields, truth: Targets, things: Tensor, s: LossSettings) -> dict[str, Tensor]:
     """L_ins (eq. 11), L_ins-var (eq. 14) and L_seed (eq. 13)."""
-    embedding = network.instance_part(fields.embedding).flatten(2)
+    embedding = network.instance_part(fields.embedding)  # B,E,P
     exponent = instance_exponent(fields, embedding, truth)  # B,L,P
     known = (truth.semantic >= 0) & ~truth.ignored
     rows = truth.exists
@@ -70,17 +80,17 @@ def instance_terms(network: Network, fields: Fields, truth: Targets, things: Ten
         instance = instance_loss(exponent[rows], truth.instance[rows], known.repeat_interleave(rows.sum(1), 0), s.instance)
         if s.instance == "associative":
             instance = associative(embedding, truth.instance, truth.exists, push=0.5)
-        variance = s.variance * variance_smoothness(fields.log_sigma.flatten(2), truth)
+        variance = s.variance * variance_smoothness(fields.log_sigma, truth)
     return {"instance": instance, "variance": variance, "seed": s.seed * seed_loss(fields, exponent, truth, things, s)}
 
 
 def instance_exponent(fields: Fields, embedding: Tensor, truth: Targets) -> Tensor:
     """(B,L,P): minus the logarithm of phi_l(e_i) (eq. 8), with the mean embedding, position and variances of each instance."""
-    rho = coordinates(fields.embedding).flatten(2).expand(embedding.shape[0], -1, -1)  # B,2,P
+    rho = fields.position.expand(embedding.shape[0], -1, -1)  # B,2,P
     mean = normalize(pool_means(embedding, truth.instance), dim=2)
     center = pool_means(rho, truth.instance)
-    precision = pool_means(fields.precision.flatten(2).log(), truth.instance).exp()  # B,L,1
-    spatial = pool_means(fields.spatial_precision.flatten(2).log(), truth.instance).exp()
+    log_sigma = pool_means(fields.log_sigma, truth.instance).transpose(1, 2)  # B,2,L
+    precision, spatial = (part.transpose(1, 2) for part in precisions(log_sigma))  # B,L,1
     cosine = 1 - torch.einsum("bld,bdp->blp", mean, embedding)
     distance = (rho**2).sum(1).unsqueeze(1) - 2 * torch.einsum("bld,bdp->blp", center, rho) + (center**2).sum(2, keepdim=True)
     return precision * cosine + spatial * distance.clamp_min(0)

@@ -21,8 +21,7 @@ class Targets:
 
 
 def targets(semantic: Tensor, instance: Tensor, things: Tensor) -> Targets:
-    """semantic: (B,h,w) int, -1 void. instance: (B,h,w) int from 0 within an image, -1 none. things: (C,) bool."""
-    semantic, instance = semantic.flatten(1).long(), instance.flatten(1).long()
+    """semantic: (B,P) int, -1 void. instance: (B,P) int from 0 within an image, -1 none. things: (C,) bool."""
     count = int(instance.max()) + 1
     masks = one_hot(instance + 1, count + 1)[..., 1:].transpose(1, 2).bool()  # (B,L,P)
     ignored = (instance < 0) & (semantic >= 0) & things[semantic.clamp_min(0)]
