@@ -40,6 +40,14 @@ def test_outputs_are_read_only(engine: Engine) -> None:
     assert not any(getattr(slots, name).flags.writeable for name in ("ids", "category", "score", "embedding"))
 
 
+def test_a_read_only_image_is_as_good_as_any(engine: Engine) -> None:
+    image = tiny_engine.scene()[np.newaxis]
+    expected = engine.run(image).ids.copy()
+    image.flags.writeable = False
+    engine.run_network_only(image)
+    assert (engine.run(image).ids == expected).all()
+
+
 def test_the_network_runs_alone_and_changes_nothing(engine: Engine) -> None:
     image = tiny_engine.scene()[np.newaxis]
     before = engine.run(image).ids.copy()

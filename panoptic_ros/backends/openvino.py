@@ -30,7 +30,7 @@ def open_backend(manifest: Manifest, device: str, precision: str, threads: int) 
 
 
 class OpenVinoEngine:
-    """See `core.Engine`. One infer request, fed and read without copies."""
+    """See `core.Engine`. One infer request, fed and read without copies where OpenVINO can."""
 
     def __init__(self, core: ov.Core, manifest: Manifest, device: str, config: dict[str, object]) -> None:
         self.size = manifest.size
@@ -73,7 +73,8 @@ class OpenVinoEngine:
 
 
 def _infer(request: ov.InferRequest, image: np.ndarray) -> None:
-    request.set_input_tensor(ov.Tensor(image, shared_memory=True))
+    shared = image.flags.writeable  # OpenVINO shares no read-only memory: such an image, a view of a message, is copied
+    request.set_input_tensor(ov.Tensor(image, shared_memory=shared))
     request.infer()
 
 

@@ -79,7 +79,7 @@ ENCODINGS = tuple(_LAYOUTS)
 
 
 def frame_of(message: Image | CompressedImage) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, C-contiguous and writable.
+    """(H, W, 3) uint8 RGB, C-contiguous; a read-only view of the message where that is possible.
 
     Raises PanopticError, naming the value and the legal ones, for a message that is malformed or of an unknown encoding.
     """
@@ -97,7 +97,7 @@ def _from_raw(message: Image) -> np.ndarray:
         pixels = cv2.cvtColor(pixels, layout.to_rgb)
     if layout.dtype is np.uint16:
         pixels = cv2.convertScaleAbs(pixels, alpha=255 / 65535)
-    return np.require(pixels, requirements=["C", "W"])  # OpenVINO takes no read-only buffers
+    return np.ascontiguousarray(pixels)
 
 
 def _pixels(message: Image, layout: _Layout) -> np.ndarray:
