@@ -84,7 +84,7 @@ def cosine_distance(tracks: list[Track], things: list[Sighting]) -> np.ndarray:
     last = np.stack([track.embedding for track in tracks])
     mean = np.stack([track.mean_embedding for track in tracks])
     similar = np.maximum(last @ seen.T, mean @ seen.T)
-    missing = ~last.any(axis=1)[:, None] | ~seen.any(axis=1)
+    missing = np.logical_not(last.any(axis=1))[:, None] | ~seen.any(axis=1)
     return np.where(missing, np.nan, 1 - np.clip(similar, -1, 1))
 
 

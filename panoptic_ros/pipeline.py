@@ -51,7 +51,7 @@ class Pipeline:
     def _identified(self, ids: np.ndarray, found: list[Segment], stamp_ns: int) -> list[Segment]:
         """The segments in their order, each with its final pixel value."""
         if self._tracker is not None:
-            return self._tracker.update(ids.copy(), found, stamp_ns)  # a copy: the engine overwrites its outputs
+            return self._tracker.update(ids, found, stamp_ns)
         segments, instance = [], 0
         for segment in found:
             thing = segment.category in self._things

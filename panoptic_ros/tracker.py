@@ -87,7 +87,7 @@ class Tracker:
         sightings = sight(ids, [segments[i] for i in things])
         owners = self._observe(list(sightings.values()), ids, stamp_ns)
         self._tracks = [track for track in self._tracks if track.number is not None or track.seen_ns == stamp_ns]
-        self._grid, self._last_ns = ids.copy(), stamp_ns
+        self._grid, self._last_ns = ids.copy(), stamp_ns  # the engine overwrites its outputs
         track_of = dict(zip(sightings, owners))
         rank_of = {i: rank for rank, i in enumerate(things)}
         return [
@@ -99,19 +99,19 @@ class Tracker:
 
     def _observe(self, sightings: list[Sighting], ids: np.ndarray, stamp_ns: int) -> list[Track]:
         """The track of each sighting, old or new, updated with it."""
-        owners: list[Track | None] = [None] * len(sightings)
+        owners: dict[int, Track] = {}
         for tracks, weights in self._stages(stamp_ns):
-            free = [i for i, owner in enumerate(owners) if owner is None]
+            free = [i for i in range(len(sightings)) if i not in owners]
             for t, s in self._match(tracks, [sightings[i] for i in free], weights, ids, stamp_ns):
                 owners[free[s]] = tracks[t]
-        for i, (sighting, owner) in enumerate(zip(sightings, owners)):
-            if owner is None:
+        for i, sighting in enumerate(sightings):
+            if i in owners:
+                owners[i].observe(sighting, stamp_ns, self.settings.embedding_memory)
+            else:
                 owners[i] = Track.start(sighting, stamp_ns)
                 self._tracks.append(owners[i])
-            else:
-                owner.observe(sighting, stamp_ns, self.settings.embedding_memory)
             self._confirm(owners[i])
-        return owners
+        return [owners[i] for i in range(len(sightings))]
 
     def _stages(self, stamp_ns: int) -> list[tuple[list[Track], Weights]]:
         """Who chooses first: identities in view, then identities out of view, then what has none to lose yet."""
