@@ -20,7 +20,7 @@ test: $(VENV)/.test
 
 $(VENV)/.runtime: setup.py | $(VENV)/bin/python
 	@echo "installing the runtime into $(VENV)"
-	$(PIP) --use-pep517 --editable '.[openvino,dds]'
+	$(PIP) --use-pep517 --editable '.[openvino,dds,bags]'
 	@touch $@
 
 $(VENV)/.test: setup.py | $(VENV)/bin/python
