@@ -36,12 +36,13 @@ class Stage:
 
 @dataclass
 class Recipe:
-    """A model to train. method: a folder of training/methods, whose `Settings` are `settings`.
+    """A model to train. name: the recipe's own, set by `load`. method: a folder of training/methods, whose `Settings` are `settings`.
 
     lr: peak of a one-cycle schedule (linear warm-up, cosine to zero). fast_lr: factor for `Method.fast_parameters`. clip: gradient
     norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32.
     """
 
+    name: str = ""
     model: str = MISSING
     method: str = MISSING
     data: DataSettings = field(default_factory=DataSettings)
@@ -65,7 +66,7 @@ def load(name: str, overrides: list[str]) -> Recipe:
     if not path.is_file():
         raise PanopticError(f"unknown recipe {name!r}; there are {', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))}")
     try:
-        content = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_dotlist(overrides))
+        content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(path), OmegaConf.from_dotlist(overrides))
     except (OmegaConfBaseException, YAMLError) as error:
         raise PanopticError(f"recipe {name}: {error}") from error
     return from_dict(content)

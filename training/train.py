@@ -107,11 +107,12 @@ class Trainer:
             raise PanopticError(f"the loss is {loss.item()} at step {self.step}: {({k: v.item() for k, v in terms.items()})}; try a lower lr")
         self.optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
-        self.optimiser.step()
-        self.average.update_parameters(self.network)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+        if torch.isfinite(norm):  # one overflow in half precision must not end hours of work
+            self.optimiser.step()
+            self.average.update_parameters(self.network)
         self.step += 1
-        return {name: value.item() for name, value in terms.items()} | {"loss": loss.item()}
+        return {name: value.item() for name, value in terms.items()} | {"loss": loss.item(), "gradient": norm.item()}
 
     def rate(self) -> float:
         """Learning rate of the coming step: linear warm-up, then cosine to zero."""

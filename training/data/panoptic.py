@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 
 from panoptic_ros import coco
 from panoptic_ros.core import Label, PanopticError
+from panoptic_ros.images import read_image
+from panoptic_ros.preprocess import geometry, letterbox
 from training.recipe import Recipe, Stage
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -68,6 +70,12 @@ def read_sample(item: Item, things: tuple[bool, ...]) -> Sample:
                 instance[i], count = count, count + 1
     inverse = inverse.reshape(ids.shape)
     return image, semantic.astype(np.int16)[inverse], instance.astype(np.int16)[inverse]
+
+
+def resized(file: Path, size: tuple[int, int]) -> np.ndarray:
+    """An image as the engine of a robot gets it: (1,h,w,3) uint8 RGB of `size`."""
+    frame = read_image(file)
+    return letterbox(frame, geometry(frame.shape[:2], size, 1))
 
 
 class PanopticDataset(Dataset):

@@ -45,11 +45,15 @@ class Method:
 
 
 class Graph(nn.Module):
-    """image uint8 (1,h,w,3) RGB -> ids, category, score, embedding: the engine contract (`panoptic_ros.core.Slots`)."""
+    """image uint8 (1,h,w,3) RGB -> `network_output` -> `decoder`: ids, category, score, embedding (`panoptic_ros.core.Slots`)."""
 
     def __init__(self, network: Network, decoder: Decoder) -> None:
         super().__init__()
         self.network, self.decoder = network, decoder
 
+    def network_output(self, image: Tensor) -> Tensor:
+        """What the decoder starts from: (1,E+3[+C],h/s,w/s)."""
+        return self.network(image.permute(0, 3, 1, 2).float())
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.decoder(self.network(image.permute(0, 3, 1, 2).float()))
+        return self.decoder(self.network_output(image))

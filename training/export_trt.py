@@ -1,0 +1,165 @@
+"""Export a checkpoint to `engines/<model>/`: the whole graph, decoding included, as ONNX with its manifest, and verify it.
+
+    python -m training.export_trt --model hle_mnv2 [decoder.seed_threshold=0.4 ...]
+
+The ONNX file serves OpenVINO and ONNX Runtime as it is. Building TensorRT plans from it is not part of this version.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import Tensor, nn
+
+from panoptic_ros import manifest
+from panoptic_ros.commands.model_arguments import size
+from panoptic_ros.core import Label, PanopticError
+from panoptic_ros.engine import BACKENDS, open_engine
+from training import recipe as recipes
+from training.data.frames import locate, read_frames
+from training.data.panoptic import resized
+from training.recipe import Recipe
+from training.train import read_checkpoint
+
+OUTPUTS = ("ids", "category", "score", "embedding")
+NETWORK = "network"
+SIZE_MULTIPLE = 32
+OPSET = 18
+LEAST_AGREEMENT = 0.999
+"""Part of the pixels whose ids a backend must share with torch."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m training.export_trt", description=__doc__)
+    parser.add_argument("--model", required=True, help="its name, that of the folders under engines/ and runs/")
+    parser.add_argument("--checkpoint", type=Path, help="default: runs/<model>/last.pt")
+    parser.add_argument("--engines", type=Path, default=Path("engines"), help="where the model's folder goes (default: engines)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="default input size (default: the recipe's engine_size)")
+    parser.add_argument("--data", metavar="DATASET:SPLIT", help="frames to verify with (default: the recipe's val split)")
+    parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
+    parser.add_argument("settings", nargs="*", metavar="decoder.key=value", help="settings of the method that differ from the checkpoint's")
+    args = parser.parse_intermixed_args(arguments)
+    try:
+        folder = export(args)
+        for backend, agreement in verify(folder, args).items():
+            print(f"{folder}: {backend} agrees with torch on {100 * agreement:.3f}% of the pixels of {args.frames} frames")
+    except PanopticError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def export(args: argparse.Namespace) -> Path:
+    """Write model.onnx and manifest.json into the model's folder, which is returned."""
+    checkpoint = args.checkpoint or Path("runs") / args.model / "last.pt"
+    recipe, method = load_method(checkpoint, args.settings)
+    if recipe.model != args.model:
+        raise PanopticError(f"{checkpoint} is of model {recipe.model!r}, not {args.model!r}")
+    folder = args.engines / args.model
+    folder.mkdir(parents=True, exist_ok=True)
+    height, width = args.size or tuple(recipe.engine_size)
+    onnx_file = folder / "model.onnx"
+    outputs = export_graph(method.graph(), onnx_file)
+    slots, embedding = outputs[3].shape
+    content = {
+        "format": manifest.FORMAT, "model": args.model, "method": recipe.method, "onnx": onnx_file.name,
+        "sha256": hashlib.sha256(onnx_file.read_bytes()).hexdigest(),
+        "size": [height, width], "size_multiple": SIZE_MULTIPLE,
+        "decode_stride": method.settings.decoder.stride, "network_output": NETWORK, "slots": slots, "embedding": embedding,
+        "labels": [dataclasses.asdict(label) for label in method.labels],
+        "license": "Apache-2.0", "trained_on": Path(recipe.data.root).name, "recipe": recipe.name,
+        "decoder": dataclasses.asdict(method.settings.decoder),
+    }  # fmt: skip
+    (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
+    return folder
+
+
+def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe, Any]:
+    """The recipe of a checkpoint and its method with the averaged weights, ready to run. settings: `key=value` overrides."""
+    state = read_checkpoint(checkpoint)
+    try:
+        overrides = OmegaConf.create({"settings": OmegaConf.from_dotlist(list(settings))})
+    except OmegaConfBaseException as error:
+        raise PanopticError(f"settings {' '.join(settings)}: {error}") from error
+    recipe = recipes.from_dict(OmegaConf.merge(OmegaConf.create(state["recipe"]), overrides))
+    labels = tuple(Label(**label | {"color": tuple(label["color"])}) for label in state["labels"])
+    method = recipes.method_module(recipe.method).Method(recipe.settings, labels)
+    try:
+        method.network.load_state_dict(state["average"])
+    except RuntimeError as error:
+        raise PanopticError(f"{checkpoint} does not fit the network of its recipe: {error}") from error
+    method.network.eval()
+    return recipe, method
+
+
+class _WithNetwork(nn.Module):
+    """A method's graph that also returns what lies between its network and its decoder, so that the tensor keeps a name."""
+
+    def __init__(self, graph: nn.Module) -> None:
+        super().__init__()
+        self.whole = graph  # torch.export has an attribute `graph` of its own
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        raw = self.whole.network_output(image)
+        return *self.whole.decoder(raw), raw
+
+
+def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
+    """Write `graph` (`network_output`, `decoder`) as ONNX with symbolic height `h` and width `w`; returns outputs of a run."""
+    image = torch.zeros(1, 4 * SIZE_MULTIPLE, 8 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
+    sides = {axis: SIZE_MULTIPLE * torch.export.Dim(name, min=2, max=128) for axis, name in ((1, "rows"), (2, "columns"))}
+    wrapped = _WithNetwork(graph).eval()
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(
+            wrapped, (image,), dynamo=True, dynamic_shapes=(sides,), input_names=["image"],
+            output_names=[*OUTPUTS, NETWORK], opset_version=OPSET, verbose=False,
+        )  # fmt: skip
+        outputs = wrapped(image)
+    model = program.model_proto
+    del model.graph.output[len(OUTPUTS) :], model.graph.value_info[:]
+    for axis, name in ((1, "h"), (2, "w")):
+        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
+    onnx.checker.check_model(model)
+    temporary = file.with_suffix(".tmp")
+    onnx.save(model, temporary)
+    temporary.replace(file)
+    return outputs
+
+
+def verify(folder: Path, args: argparse.Namespace) -> dict[str, float]:
+    """Part of the pixels whose ids each installed backend shares with torch. Raises PanopticError if that is too few."""
+    recipe, method = load_method(args.checkpoint or Path("runs") / args.model / "last.pt", args.settings)
+    model = manifest.load(folder)
+    root, split = locate(args.data) if args.data else (Path(recipe.data.root), recipe.data.val)
+    _, frames = read_frames(root, split)
+    images = [resized(frame.image, model.size) for frame in frames[:: max(1, len(frames) // args.frames)][: args.frames]]
+    graph, found = method.graph().eval(), {}
+    for backend in BACKENDS:
+        engine = open_engine(model, backend)
+        found[backend] = float(np.mean([agreement(graph, engine, image) for image in images]))
+        if found[backend] < LEAST_AGREEMENT:
+            raise PanopticError(f"{folder}: {backend} agrees with torch on {found[backend]:.4f} of the pixels; at least {LEAST_AGREEMENT}")
+    return found
+
+
+@torch.no_grad()
+def agreement(graph: nn.Module, engine: object, image: np.ndarray) -> float:
+    """Part of the cells with the same id. image: (1,h,w,3) uint8."""
+    expected = graph.decoder(graph.network_output(torch.from_numpy(image)))[0].numpy()
+    return float((engine.run(image).ids == expected).mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
