@@ -44,7 +44,6 @@ def main(arguments: list[str] | None = None) -> int:
 def train(recipe: Recipe, out: Path, resume: bool, workers: int, save_every: int) -> None:
     """Train `recipe` and leave `last.pt` (to resume and to export) and `log.jsonl` in `out`."""
     labels, items = read_split(Path(recipe.data.root), recipe.data.train)
-    torch.manual_seed(recipe.seed)
     trainer = Trainer(recipe, labels)
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "last.pt"
@@ -84,6 +83,7 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, labels: tuple[Label, ...]) -> None:
         self.recipe, self.labels, self.step = recipe, labels, 0
+        torch.manual_seed(recipe.seed)
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.method = recipes.method_module(recipe.method).Method(recipe.settings, labels)
         self.network = self.method.network
@@ -97,6 +97,7 @@ class Trainer:
     def update(self, batch: Batch) -> dict[str, float]:
         """One step. Returns the terms of the loss. Raises PanopticError when the loss is not finite."""
         image, semantic, instance = (part.to(self.device, non_blocking=True) for part in batch)
+        torch.manual_seed(self.recipe.seed + 1_000_003 * self.step)  # what a loss draws depends on the step alone, also after --resume
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["factor"]
         self.network.train()

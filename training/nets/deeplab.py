@@ -1,5 +1,7 @@
 """DeepLabV3+ (Chen et al. 2018): atrous spatial pyramid pooling and a decoder with skips, on any backbone."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -82,19 +84,19 @@ class DecoderStep(nn.Module):
 class DeepLabV3Plus(nn.Module):
     """Image (B,3,h,w), normalised -> (B,C,h/s,w/s), s the smallest stride of `skips`; h and w multiples of 32.
 
-    skips: {stride: (channels of the projected skip, width of the step)}; the paper has {4: (48, 256)}.
+    skips: (stride, channels of the projected skip, width of the step), coarse to fine; the paper has [(4, 48, 256)].
     """
 
-    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, skips: dict[int, tuple[int, int]]) -> None:
+    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, skips: Sequence[tuple[int, int, int]]) -> None:
         super().__init__()
         self.backbone = backbone(backbone_name, output_stride)
         self.output_stride = output_stride
         self.aspp = ASPP(self.backbone.channels[output_stride], aspp_width)
-        self.strides = sorted(skips, reverse=True)
+        self.strides = [stride for stride, _, _ in skips]
         steps, inputs = [], aspp_width
-        for stride in self.strides:
-            steps.append(DecoderStep(inputs, self.backbone.channels[stride], *skips[stride]))
-            inputs = skips[stride][1]
+        for stride, skip, width in skips:
+            steps.append(DecoderStep(inputs, self.backbone.channels[stride], skip, width))
+            inputs = width
         self.steps = nn.ModuleList(steps)
         self.channels, self.stride = inputs, self.strides[-1]
 

@@ -1,0 +1,40 @@
+"""A method's graph in torch as an engine: training and ablations are evaluated through the robot's pipeline without an export."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from panoptic_ros.core import Slots
+from panoptic_ros.manifest import Manifest
+from training.recipe import Recipe
+
+
+class TorchEngine:
+    """See `panoptic_ros.core.Engine`. graph: a method's, on the CPU. size: (h, w)."""
+
+    def __init__(self, graph: nn.Module, size: tuple[int, int]) -> None:
+        self.size, self._graph = size, graph.eval()
+        self.description = {"backend": "torch", "version": torch.__version__, "device": "CPU", "precision": "fp32"}
+
+    @torch.no_grad()
+    def run(self, image: np.ndarray) -> Slots:
+        return Slots(*(output.numpy() for output in self._graph(torch.from_numpy(image))))
+
+    @torch.no_grad()
+    def run_network_only(self, image: np.ndarray) -> None:
+        self._graph.network_output(torch.from_numpy(image))
+
+
+def manifest_of(recipe: Recipe, method: Any) -> Manifest:
+    """What the pipeline has to know of a model that lies in no file yet."""
+    height, width = recipe.engine_size
+    stuff = sum(not label.thing for label in method.labels)
+    decoder = method.settings.decoder
+    return Manifest(
+        model=recipe.model, method=recipe.method, onnx=Path(), size=(height, width), size_multiple=32, decode_stride=decoder.stride,
+        network_output="network", slots=stuff + decoder.seeds, embedding=0, labels=method.labels, license="", trained_on="",
+        recipe=recipe.name, decoder={},
+    )  # fmt: skip
