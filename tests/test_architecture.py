@@ -1,6 +1,7 @@
 """The import rules of docs/architecture.md, read off the source and watched in a fresh process."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,3 +67,11 @@ def test_the_pipeline_loads_only_what_it_needs() -> None:
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "panoptic_ros.tracker" in loaded
     assert {"torch", "training", "rclpy", "cyclonedds", "openvino", "onnxruntime", "onnx", "matplotlib"}.isdisjoint(loaded)
+
+
+def test_every_file_has_its_place_in_the_layout() -> None:
+    layout = (ROOT / "docs" / "architecture.md").read_text().partition("## Layout")[2]
+    named = set(re.findall(r"[\w/]+\.py\b", layout))
+    files = {file.name for file in RUNTIME + TRAINING if file.name != "__init__.py"}
+    assert files - named == set()
+    assert named - files == {"tiny_engine.py"}
