@@ -87,7 +87,7 @@ class DeepLabV3Plus(nn.Module):
     skips: (stride, channels of the projected skip, width of the step), coarse to fine; the paper has [(4, 48, 256)].
     """
 
-    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, skips: Sequence[tuple[int, int, int]]) -> None:
+    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, skips: Sequence[Sequence[int]]) -> None:
         super().__init__()
         self.backbone = backbone(backbone_name, output_stride)
         self.output_stride = output_stride

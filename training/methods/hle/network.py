@@ -22,7 +22,7 @@ class NetworkSettings:
     backbone: str = "mobilenet_v2"
     output_stride: int = 16
     aspp_width: int = 128
-    skips: list[tuple[int, int, int]] = field(default_factory=lambda: [(8, 32, 128), (4, 24, 128), (2, 16, 32)])
+    skips: list[list[int]] = field(default_factory=lambda: [[8, 32, 128], [4, 24, 128], [2, 16, 32]])
     embedding: int = 12
     split: bool = False
     semantic_branch: bool = False
