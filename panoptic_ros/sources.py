@@ -12,6 +12,8 @@ import numpy as np
 from panoptic_ros import images
 from panoptic_ros.core import PanopticError
 
+STREET_CLIP = Path(__file__).resolve().parent / "assets" / "street_demo.mp4"
+"""A street scene that this project rendered; comes with the package."""
 DEFAULT_RATE_HZ = 10.0
 """Of folders, and of clips that do not say."""
 IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")

@@ -14,13 +14,12 @@ import numpy as np
 from tqdm import tqdm
 
 from panoptic_ros import coco
-from panoptic_ros.commands.model_arguments import open_model, size
+from panoptic_ros.commands.model_arguments import add_model_arguments, open_model
 from panoptic_ros.core import Engine, Label, PanopticError, Slots
-from panoptic_ros.images import read_image
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.tracker import Tracker, TrackerSettings
-from training.data.frames import TrueFrame, locate, read_frames, truth_of
+from training.data.frames import TrueFrame, locate, read_frames, read_pair, truth_of
 from training.metrics import report
 from training.metrics.panoptic_quality import PanopticQuality
 from training.metrics.video import VideoQuality
@@ -60,18 +59,8 @@ def arguments_parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", metavar="DATASET:SPLIT", help="street:val, or PATH:SPLIT of a folder in COCO panoptic layout")
     parser.add_argument("--tracking", action="store_true", help="IDF1, HOTA and STQ too, with embeddings and without")
     parser.add_argument("--json", type=Path, metavar="OUT", help="write the scores there")
-    add_engine_arguments(parser)
+    add_model_arguments(parser, "--engine", default=None)
     return parser
-
-
-def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
-    """What `panoptic_ros.commands.model_arguments.open_model` reads, by the names that training uses."""
-    parser.add_argument("--engine", dest="model", help="name of a model, or its folder")
-    parser.add_argument("--backend", default="auto", help="auto, openvino, onnxruntime ... (default: the first installed)")
-    parser.add_argument("--device", default="auto", help="as the backend names it (default: auto)")
-    parser.add_argument("--precision", default="fp32", help="fp32, or what else the device computes in (default: fp32)")
-    parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: the backend decides)")
-    parser.add_argument("--size", type=size, metavar="HxW", help="of the engine input (default: the model's)")
 
 
 def evaluate_files(truth_json: Path, predicted_json: Path) -> dict:
@@ -143,7 +132,7 @@ def evaluate_engine(
         pipelines = {name: Pipeline(shared, model, Tracker(model.labels, settings)) for name, settings in trackers.items()}
         pipelines[PER_FRAME] = Pipeline(shared, model)
         for frame in group:
-            image, true_ids = read_frame(frame)
+            image, true_ids = read_pair(frame.image, frame.ids)
             shared.forget()
             for name, pipeline in pipelines.items():
                 panoptic = pipeline(image, frame.stamp_ns)
@@ -154,14 +143,6 @@ def evaluate_engine(
         "quality": {name: report.panoptic(q) for name, q in quality.items()},
         "tracking": {name: report.tracking(v) for name, v in video.items()},
     }
-
-
-def read_frame(frame: TrueFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Image (H, W, 3) uint8 RGB and true ids (H, W). Raises PanopticError unless both can be read and have one size."""
-    image, ids = read_image(frame.image), coco.read_ids(frame.ids)
-    if image.shape[:2] != ids.shape:
-        raise PanopticError(f"{frame.ids} is {ids.shape}, its image {frame.image.name} {image.shape[:2]}")
-    return image, ids
 
 
 class OncePerFrame:

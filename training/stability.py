@@ -18,12 +18,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from tqdm import tqdm
 
-from panoptic_ros.commands.model_arguments import open_model
+from panoptic_ros.commands.model_arguments import add_model_arguments, open_model
 from panoptic_ros.core import Engine, Label, Panoptic, PanopticError
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.pipeline import Pipeline
-from training.data.frames import TrueFrame, locate, read_frames
-from training.evaluate import add_engine_arguments, check_labels, read_frame
+from training.data.frames import TrueFrame, locate, read_frames, read_pair
+from training.evaluate import check_labels
 from training.metrics import report
 from training.metrics.overlap import iou_matrix
 from training.metrics.panoptic_quality import Truth
@@ -63,10 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="training.stability", description=__doc__, formatter_class=raw)
     parser.add_argument("--data", required=True, metavar="DATASET:SPLIT", help="sequences, such as street:val")
     parser.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for stability.json and stability.png")
-    add_engine_arguments(parser)
+    add_model_arguments(parser, "--engine")
     args = parser.parse_args(arguments)
-    if not args.model:
-        parser.error("--engine is required")
     try:
         run(args)
     except PanopticError as error:
@@ -100,7 +98,7 @@ def observe(engine: Engine, model: Manifest, labels: tuple[Label, ...], frames: 
     for _, group in groupby(progress, key=lambda frame: frame.sequence or str(frame.image)):
         videos.append([])
         for frame in group:
-            image, true_ids = read_frame(frame)
+            image, true_ids = read_pair(frame.image, frame.ids)
             truth = {i: t for i, t in frame.truth.items() if t.category in things and not t.crowd}
             videos[-1].append(found(true_ids, truth, pipeline(image, frame.stamp_ns)))
     return videos

@@ -16,9 +16,9 @@ from panoptic_ros.core import Engine, Panoptic, PanopticError
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.pipeline import STAGES, Pipeline
 from panoptic_ros.preprocess import geometry, letterbox
+from panoptic_ros.sources import STREET_CLIP
 from panoptic_ros.tracker import Tracker
 
-CLIP = Path(__file__).resolve().parents[1] / "assets" / "street_demo.mp4"
 MAX_FRAMES = 64
 """Different frames held in memory; more rounds go through them again."""
 
@@ -30,7 +30,7 @@ MIB = 1 << 20
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument(
-        "--input", type=Path, default=CLIP, metavar="FILE", help="clip, image or folder (default: the bundled clip)"
+        "--input", type=Path, default=STREET_CLIP, metavar="FILE", help="clip, image or folder (default: the bundled clip)"
     )
     parser.add_argument("--frames", type=int, default=200, metavar="N", help="rounds to measure (default: %(default)s)")
     parser.add_argument("--objects", action="store_true", help="also compare the frames with the least and the most objects")

@@ -14,9 +14,8 @@ from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.dds import COMPRESSED
 from panoptic_ros.middleware.dds_endpoints import Writer
 from panoptic_ros.middleware.dds_participant import Participant
-from panoptic_ros.sources import CAMERA_INFO_TYPE, Frame, Item, Recorded, open_source, paced
+from panoptic_ros.sources import CAMERA_INFO_TYPE, STREET_CLIP, Frame, Item, Recorded, open_source, paced
 
-STREET_CLIP = Path(__file__).resolve().parents[1] / "assets" / "street_demo.mp4"
 _SETTLE_S = 0.5
 """We know of a subscriber before it knows of us; what it gets too early, it ignores."""
 _FLUSH_S = 0.5

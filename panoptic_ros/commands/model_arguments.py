@@ -10,8 +10,11 @@ from panoptic_ros.manifest import Manifest
 DEFAULT_MODEL = "hle_mnv2"
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default=DEFAULT_MODEL, help="name of a model, or its folder (default: %(default)s)")
+def add_model_arguments(parser: argparse.ArgumentParser, option: str = "--model", default: str | None = DEFAULT_MODEL) -> None:
+    """option: what the argument that names the model is called. default: None where a command can do without a model."""
+    parser.add_argument(
+        option, dest="model", default=default, metavar="MODEL", help="name of a model, or its folder (default: %(default)s)"
+    )
     parser.add_argument("--backend", default="auto", help=f"auto, {', '.join(BACKENDS)} (default: the first installed)")
     parser.add_argument("--device", default="auto", help="as the backend names it (default: auto)")
     parser.add_argument("--precision", default="fp32", help="fp32, or what else the device computes in (default: fp32)")

@@ -1,10 +1,13 @@
-"""A data set in COCO panoptic layout as an evaluation reads it: images in the order of their sequences, with their true segments."""
+"""A data set in COCO panoptic layout: images in the order of their sequences, with their true segments."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from panoptic_ros import coco
 from panoptic_ros.core import Label, PanopticError
+from panoptic_ros.images import read_image
 from training.metrics.panoptic_quality import Truth
 
 DATA = Path("data")
@@ -72,3 +75,11 @@ def truth_of(annotation: dict, labels: tuple[Label, ...], file: Path) -> dict[in
         names = ", ".join(f"{i} {name}" for i, name in known.items())
         raise PanopticError(f"{file}: {annotation['file_name']} has categories {sorted(unknown)}; the labels are {names}")
     return {s["id"]: Truth(s["category_id"], bool(s.get("iscrowd", 0))) for s in segments}
+
+
+def read_pair(image: Path, ids: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Image (H, W, 3) uint8 RGB and true ids (H, W) int32. Raises PanopticError unless both can be read and have one size."""
+    pixels, true_ids = read_image(image), coco.read_ids(ids)
+    if pixels.shape[:2] != true_ids.shape:
+        raise PanopticError(f"{ids} is {true_ids.shape}, its image {image.name} {pixels.shape[:2]}")
+    return pixels, true_ids

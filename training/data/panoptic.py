@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 from torch.utils.data import Dataset
 
-from panoptic_ros import coco
 from panoptic_ros.core import Label, PanopticError
 from panoptic_ros.images import read_image
 from panoptic_ros.preprocess import geometry, letterbox
+from training.data.frames import read_frames, read_pair
 from training.recipe import Recipe, Stage
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -30,34 +30,15 @@ class Item:
 
 def read_split(root: Path, split: str) -> tuple[tuple[Label, ...], list[Item]]:
     """Labels and items of `<root>/panoptic_<split>.json`. Raises PanopticError, naming the first files that are missing."""
-    content = coco.read_json(root / f"panoptic_{split}.json")
-    labels = coco.labels_of(content)
+    labels, frames = read_frames(root, split)
     index = {label.id: i for i, label in enumerate(labels)}
-    names = {image["id"]: image["file_name"] for image in content["images"]}
-    items = []
-    for annotation in content["annotations"]:
-        if annotation["image_id"] not in names:
-            raise PanopticError(f"{root}: annotation {annotation['file_name']} is of image {annotation['image_id']}, which is not in `images`")
-        unknown = {s["category_id"] for s in annotation["segments_info"]} - set(index)
-        if unknown:
-            raise PanopticError(f"{root}: {annotation['file_name']} has categories {sorted(unknown)}; the labels are {sorted(index)}")
-        segments = {s["id"]: (index[s["category_id"]], bool(s.get("iscrowd", 0))) for s in annotation["segments_info"]}
-        files = root / split / names[annotation["image_id"]], root / f"panoptic_{split}" / annotation["file_name"]
-        items.append(Item(*files, segments))
-    missing = [str(file) for item in items for file in (item.image, item.ids) if not file.is_file()]
-    if missing or not items:
-        raise PanopticError(f"{root}, split {split}: {len(missing)} of {2 * len(items)} files are missing: {', '.join(missing[:5])}")
+    items = [Item(f.image, f.ids, {i: (index[t.category], t.crowd) for i, t in f.truth.items()}) for f in frames]
     return labels, items
 
 
 def read_sample(item: Item, things: tuple[bool, ...]) -> Sample:
     """One image at its own size, image as (H,W,3). Crowds are things without an instance."""
-    image = cv2.imread(str(item.image), cv2.IMREAD_COLOR_RGB)
-    if image is None:
-        raise PanopticError(f"cannot read the image {item.image}: it is not an image or cut short")
-    ids = coco.read_ids(item.ids)
-    if ids.shape != image.shape[:2]:
-        raise PanopticError(f"{item.ids} is {ids.shape}, its image {item.image.name} {image.shape[:2]}")
+    image, ids = read_pair(item.image, item.ids)
     values, inverse = np.unique(ids, return_inverse=True)
     unknown = set(values.tolist()) - {0} - set(item.segments)
     if unknown:

@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from panoptic_ros.commands import model_arguments
 from panoptic_ros.core import PanopticError
 from training.data.street.dataset import Plan, render
 from training.data.street.generate import frames
@@ -33,10 +34,10 @@ def parser() -> argparse.ArgumentParser:
 
 def size(text: str) -> tuple[int, int]:
     """'256x512' -> (256, 512)."""
-    parts = text.lower().split("x")
-    if len(parts) != 2 or not all(part.isdigit() and int(part) >= 16 for part in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write HxW, each at least 16, such as 256x512")
-    return int(parts[0]), int(parts[1])
+    height, width = model_arguments.size(text)
+    if min(height, width) < 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is too small: height and width are at least 16")
+    return height, width
 
 
 def write_video(path: Path, seed: int, count: int, rate_hz: float, shape: tuple[int, int]) -> None:

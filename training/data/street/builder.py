@@ -112,11 +112,6 @@ def yaw_quat(yaw: float) -> np.ndarray:
     return np.array([np.cos(yaw / 2), 0, 0, np.sin(yaw / 2)])
 
 
-def pitch_quat(angle: float) -> np.ndarray:
-    """Rotation about y, (w, x, y, z)."""
-    return np.array([np.cos(angle / 2), 0, np.sin(angle / 2), 0])
-
-
 def roll_quat(angle: float) -> np.ndarray:
     """Rotation about x, (w, x, y, z)."""
     return np.array([np.cos(angle / 2), np.sin(angle / 2), 0, 0])
