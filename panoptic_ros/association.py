@@ -36,7 +36,12 @@ class Pairs:
 
 
 def measure(
-    tracks: list[Track], things: list[Sighting], grids: tuple[np.ndarray, np.ndarray], stamp_ns: int, last_ns: int, reach_per_s: float
+    tracks: list[Track],
+    things: list[Sighting],
+    grids: tuple[np.ndarray, np.ndarray],
+    stamp_ns: int,
+    last_ns: int,
+    reach_per_s: float,
 ) -> Pairs:
     """All terms for tracks and things, neither empty.
 
@@ -56,7 +61,10 @@ def measure(
     reach = reach_per_s * grids[1].shape[1] * unseen_s[:, None] + np.maximum(extent(predicted)[:, None], extent(boxes))
     categories = np.array([track.category for track in tracks]), np.array([thing.category for thing in things])
     return Pairs(
-        cosine_distance(tracks, things), overlap, centre_distance(predicted, boxes) / reach, categories[0][:, None] != categories[1]
+        cosine_distance(tracks, things),
+        overlap,
+        centre_distance(predicted, boxes) / reach,
+        categories[0][:, None] != categories[1],
     )
 
 
@@ -91,7 +99,8 @@ def cosine_distance(tracks: list[Track], things: list[Sighting]) -> np.ndarray:
 def mask_iou(previous: np.ndarray, current: np.ndarray, slots: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     """(T, 256) IoU of mask `slots[t]` of the previous grid, moved by `shifts[t]`, with every mask of the current one.
 
-    previous, current: (h', w') uint8. slots: (T,) of previous. shifts: (T, 2) int, x and y. What moves out of the grid is not counted.
+    previous, current: (h', w') uint8. slots: (T,) of previous. shifts: (T, 2) int, x and y. What moves out of the grid is not
+    counted.
     """
     row = np.full(256, -1, np.int16)
     row[slots] = np.arange(len(slots))

@@ -51,9 +51,7 @@ def labels_of(content: dict) -> tuple[Label, ...]:
 
 def categories_of(labels: tuple[Label, ...]) -> list[dict]:
     """The `categories` of a panoptic JSON."""
-    return [
-        {"id": label.id, "name": label.name, "isthing": int(label.thing), "color": list(label.color)} for label in labels
-    ]
+    return [{"id": label.id, "name": label.name, "isthing": int(label.thing), "color": list(label.color)} for label in labels]
 
 
 def segments_info(ids: np.ndarray, category_of: dict[int, int]) -> list[dict]:

@@ -17,7 +17,7 @@ TURNS = (0.7548776662466927, 0.5698402909980532)
 
 
 def overlay(frame: np.ndarray, panoptic: Panoptic, labels: tuple[Label, ...]) -> np.ndarray:
-    """The frame, tinted: stuff in its category's colour, things in a shade of theirs that belongs to the track, outlined and named.
+    """The frame, tinted: stuff in its category's colour, things in a shade of it that is the track's own, outlined and named.
 
     frame: (H, W, 3) uint8 RGB, the one that `panoptic` describes. Returns a new (H, W, 3) uint8 RGB. Void is left as it is.
     """

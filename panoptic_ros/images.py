@@ -40,7 +40,7 @@ def decode(data: bytes, name: str) -> np.ndarray:
 
 
 def image_files(paths: Sequence[Path]) -> list[Path]:
-    """The given files, and of the given folders the images in the order of their names. Raises PanopticError if there are none."""
+    """The given files, and of the given folders the images in order of their names. Raises PanopticError if there are none."""
     files: list[Path] = []
     for path in paths:
         inside = sorted(path.iterdir()) if path.is_dir() else [path]

@@ -1,4 +1,4 @@
-"""From a camera frame to a panoptic segmentation: the steps in order, timed. The node, the benchmark and the evaluation run this."""
+"""From a camera frame to a panoptic segmentation: the steps in order, timed. Node, benchmark and evaluation run this."""
 
 from dataclasses import replace
 from time import perf_counter_ns

@@ -35,7 +35,8 @@ class Track:
     """An object over time. `number` is its identity, None until it is confirmed; `category` may change until then.
 
     box: where it was last seen, grid pixels. velocity: x, y of its centre, grid pixels per second.
-    embedding: (E,) of the last sighting. mean_embedding: (E,) exponential average, unit length. seen_ns: stamp of the last sighting.
+    embedding: (E,) of the last sighting. mean_embedding: (E,) exponential average, unit length. seen_ns: stamp of the last
+    sighting.
     slot: its value in the grid of that sighting. votes: category -> summed score.
     """
 

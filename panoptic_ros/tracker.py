@@ -27,10 +27,11 @@ LOST = Weights(embedding=0.7, overlap=0.1, distance=0.2, max_cost=0.35)
 class TrackerSettings:
     """min_hits: frames in a row until a thing gets its number. max_lost_s: an object unseen for longer is forgotten.
 
-    recent_s: a track unseen for longer is searched by its looks rather than by its place. use_embeddings: False tracks by motion and
-    overlap alone. max_looks: cosine distance of embeddings that are completely different. embedding_memory: share of the average
-    embedding that a frame leaves, 0..1. reach_per_s: how far an object's centre may be off its prediction, in image widths for each
-    second unseen, on top of its own size. category_penalty: cost of joining a car with a truck; at least 1 forbids it.
+    recent_s: a track unseen for longer is searched by its looks rather than by its place. use_embeddings: False tracks by motion
+    and overlap alone. max_looks: cosine distance of embeddings that are completely different. embedding_memory: share of the
+    average embedding that a frame leaves, 0..1. reach_per_s: how far an object's centre may be off its prediction, in image
+    widths for each second unseen, on top of its own size. category_penalty: cost of joining a car with a truck; at least 1
+    forbids it.
     """
 
     min_hits: int = 2
@@ -57,8 +58,8 @@ class TrackerSettings:
 class Tracker:
     """Gives things an identity: the same object has the same pixel value in every frame.
 
-    Numbers count up from 1 and are never used twice by one tracker, not even over `reset`. `exhausted` counts the things that stay
-    unconfirmed because all numbers are used up.
+    Numbers count up from 1 and are never used twice by one tracker, not even over `reset`. `exhausted` counts the things that
+    stay unconfirmed because all numbers are used up.
     """
 
     def __init__(self, labels: tuple[Label, ...], settings: TrackerSettings = TrackerSettings()) -> None:
@@ -77,13 +78,15 @@ class Tracker:
     def update(self, ids: np.ndarray, segments: list[Segment], stamp_ns: int) -> list[Segment]:
         """The segments of one frame, in their order, each with its pixel value as `id`, and `track` and category from its track.
 
-        ids: (h', w') uint8 slot grid, 0 = void. segments: `id` is the value in that grid. stamp_ns: a clock that goes back drops all
-        tracks, as does one that leaps ahead by more than `max_lost_s`. Stuff passes through.
+        ids: (h', w') uint8 slot grid, 0 = void. segments: `id` is the value in that grid. stamp_ns: a clock that goes back drops
+        all tracks, as does one that leaps ahead by more than `max_lost_s`. Stuff passes through.
         """
         if stamp_ns < self._last_ns:
             self.reset()
         self._tracks = [track for track in self._tracks if track.unseen_s(stamp_ns) <= self.settings.max_lost_s]
-        things = sorted((i for i, segment in enumerate(segments) if segment.category in self._things), key=lambda i: segments[i].id)
+        things = sorted(
+            (i for i, segment in enumerate(segments) if segment.category in self._things), key=lambda i: segments[i].id
+        )
         sightings = sight(ids, [segments[i] for i in things])
         owners = self._observe(list(sightings.values()), ids, stamp_ns)
         self._tracks = [track for track in self._tracks if track.number is not None or track.seen_ns == stamp_ns]
@@ -116,7 +119,9 @@ class Tracker:
     def _stages(self, stamp_ns: int) -> list[tuple[list[Track], Weights]]:
         """Who chooses first: identities in view, then identities out of view, then what has none to lose yet."""
         confirmed = [track for track in self._tracks if track.number is not None]
-        seen = [track for track in confirmed if track.unseen_s(stamp_ns) <= self.settings.recent_s or track.seen_ns == self._last_ns]
+        seen = [
+            track for track in confirmed if track.unseen_s(stamp_ns) <= self.settings.recent_s or track.seen_ns == self._last_ns
+        ]
         lost = [track for track in confirmed if track not in seen]
         return [(seen, SEEN), (lost, LOST), ([track for track in self._tracks if track.number is None], SEEN)]
 

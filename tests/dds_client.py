@@ -73,9 +73,7 @@ class Client:
 
     def subscribe(self, topic: str, kind: type[IdlStruct]) -> None:
         self.got[topic] = []
-        self._readers[topic] = Reader(
-            self._participant, topic, kind, LATCHED if topic.endswith("label_info") else SYSTEM_DEFAULT
-        )
+        self._readers[topic] = Reader(self._participant, topic, kind, LATCHED if topic.endswith("label_info") else SYSTEM_DEFAULT)
 
     def advertise(self, topic: str, warm_up: IdlStruct) -> None:
         """Sends an image until it is answered: either side may take a moment longer to discover the other."""

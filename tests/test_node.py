@@ -87,9 +87,7 @@ def test_a_bug_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> Non
     node.receive(image(0, fill=255))
     node.step(0)
     assert (
-        caplog.records[0].levelno == logging.WARNING
-        and "ZeroDivisionError: a bug" in caplog.text
-        and "Traceback" in caplog.text
+        caplog.records[0].levelno == logging.WARNING and "ZeroDivisionError: a bug" in caplog.text and "Traceback" in caplog.text
     )
 
 

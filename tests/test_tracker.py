@@ -223,7 +223,8 @@ def test_a_hundred_things() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("min_hits", 0), ("max_lost_s", -1.0), ("max_looks", 0.0), ("embedding_memory", 1.5), ("reach_per_s", np.nan)]
+    ("name", "value"),
+    [("min_hits", 0), ("max_lost_s", -1.0), ("max_looks", 0.0), ("embedding_memory", 1.5), ("reach_per_s", np.nan)],
 )
 def test_settings_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(PanopticError, match=f"{name}={value}"):
@@ -239,7 +240,14 @@ def arbitrary_frames(draw_from: st.DrawFn) -> list[tuple[np.ndarray, list[Segmen
         shape = (8, 16) if draw_from(st.booleans()) else (10, 12)
         ids = rng.integers(0, draw_from(st.integers(1, 12)), shape).astype(np.uint8)
         segments = [
-            Segment(int(slot), int(rng.choice([CAR, TRUCK])), float(rng.random()), 1, (0, 0, 1, 1), rng.normal(size=4).astype(np.float32))
+            Segment(
+                int(slot),
+                int(rng.choice([CAR, TRUCK])),
+                float(rng.random()),
+                1,
+                (0, 0, 1, 1),
+                rng.normal(size=4).astype(np.float32),
+            )
             for slot in rng.permutation(np.unique(np.r_[ids[ids > 0], rng.integers(1, 256, 2)]))
         ]
         for index in rng.choice(len(segments), len(segments) // 4):

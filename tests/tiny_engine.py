@@ -31,7 +31,8 @@ def graph() -> onnx.ModelProto:
         "starts": np.array([2, 2]), "ends": np.array([2**31, 2**31]), "axes": np.array([1, 2]), "steps": np.array([4, 4]),
         "weight": 2 * palette[:, :, None, None], "bias": -(palette**2).sum(1), "ids_shape": np.array([0, 0]),
         "slot": np.arange(1, 6).reshape(5, 1, 1), "channel": np.array([0]),
-        "category_": np.array(CATEGORY, np.int32), "embedding_": np.eye(5, 4, dtype=np.float32) + np.eye(5, 4, -4, dtype=np.float32),
+        "category_": np.array(CATEGORY, np.int32),
+        "embedding_": np.eye(5, 4, dtype=np.float32) + np.eye(5, 4, -4, dtype=np.float32),
     }  # fmt: skip
     node = helper.make_node
     nodes = [

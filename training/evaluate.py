@@ -1,7 +1,7 @@
 """Panoptic quality of files from any system, or of an engine run as the robot runs it; with --tracking also of its identities.
 
-    python -m training.evaluate --ground-truth GT.json --predictions PRED.json
-    python -m training.evaluate --engine hle_mnv2 --data street:val --tracking
+python -m training.evaluate --ground-truth GT.json --predictions PRED.json
+python -m training.evaluate --engine hle_mnv2 --data street:val --tracking
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """How stable embeddings are over time: one object with itself some frames later, against the others of its class there.
 
-    python -m training.stability --engine hle_mnv2 --data street:val --out out/stability
+python -m training.stability --engine hle_mnv2 --data street:val --out out/stability
 """
 
 import argparse
@@ -82,7 +82,9 @@ def run(args: argparse.Namespace) -> None:
     check_labels(model, labels, args.data)
     similarities = measure(observe(engine, model, labels, frames))
     if not any(len(similarity.same) for similarity in similarities.values()):
-        raise PanopticError(f"{model.model} finds no object of {args.data} in two frames that are {' or '.join(map(str, GAPS))} apart")
+        raise PanopticError(
+            f"{model.model} finds no object of {args.data} in two frames that are {' or '.join(map(str, GAPS))} apart"
+        )
     result = {"model": model.model, "data": args.data, "gaps": {str(gap): summary(s) for gap, s in similarities.items()}}
     report.write(args.out / "stability.json", result)
     plot(similarities, args.out / "stability.png", f"{model.model} on {args.data}")

@@ -61,8 +61,8 @@ def main(args: argparse.Namespace) -> int:
 def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: int) -> dict:
     """Milliseconds of network, engine and pipeline, of the pipeline's stages, and how the first three compare.
 
-    A round runs each of the three once on one frame. Their order is drawn anew in every round, so that none of them always finds the
-    caches as another left them.
+    A round runs each of the three once on one frame. Their order is drawn anew in every round, so that none of them always finds
+    the caches as another left them.
     """
     pipeline = _tracked(model, engine)
     inputs = [engine_input(frame, model) for frame in frames]
@@ -87,7 +87,7 @@ def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: i
 
 
 def measure_objects(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: int) -> dict:
-    """Median milliseconds of engine and pipeline on the frame with the least and on the one with the most objects, interleaved."""
+    """Median milliseconds of engine and pipeline on the frame with the least and the one with the most objects, interleaved."""
     counts = [_objects(_tracked(model, engine)(frame, 0), model) for frame in frames]
     cases = {"least": int(np.argmin(counts)), "most": int(np.argmax(counts))}
     pipelines = {case: _tracked(model, engine) for case in cases}

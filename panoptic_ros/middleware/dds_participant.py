@@ -49,7 +49,7 @@ def _domain_number(domain: int | None) -> int:
 
 
 def configuration(interface: str | None) -> str:
-    """XML for Cyclone DDS. Its defaults lose large best-effort images: hence the receive buffer, and large packets on loopback."""
+    """XML for Cyclone DDS. Its defaults lose large best-effort images: hence the receive buffer, and the packets on loopback."""
     general, discovery = "", ""
     if interface == LOOPBACK:
         general = _interface("127.0.0.1") + (

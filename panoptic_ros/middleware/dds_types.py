@@ -12,7 +12,6 @@ from cyclonedds.idl.types import array, byte, float32, float64, int32, sequence,
 
 from panoptic_ros.middleware import dds_cdr
 
-
 Message = TypeVar("Message", bound=IdlStruct)
 
 TYPE_HASHES: dict[type[IdlStruct], str] = {}

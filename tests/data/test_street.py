@@ -65,7 +65,9 @@ def test_ids_last_over_a_sequence() -> None:
 
 
 def test_an_object_leaves_and_returns() -> None:
-    presence = np.array([[k in f.categories for f in clip(s)] for s in range(6) for k in {i for f in clip(s) for i in f.categories if i >= 1000}])
+    presence = np.array(
+        [[k in f.categories for f in clip(s)] for s in range(6) for k in {i for f in clip(s) for i in f.categories if i >= 1000}]
+    )
     gone = presence[:, 0] & ~(presence[:, 1] & presence[:, 2]) & presence[:, 3]
     assert gone.any()
 

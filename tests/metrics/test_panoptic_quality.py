@@ -74,12 +74,16 @@ maps = arrays.arrays(np.int32, (5, 6), elements=st.integers(0, 4))
 
 @settings(max_examples=100, deadline=None)
 @given(maps, maps, st.permutations(range(1, 5)))
-def test_scores_lie_in_their_range_and_names_of_segments_do_not_matter(truth: np.ndarray, predicted: np.ndarray, renamed: list[int]) -> None:
+def test_scores_lie_in_their_range_and_names_of_segments_do_not_matter(
+    truth: np.ndarray, predicted: np.ndarray, renamed: list[int]
+) -> None:
     category = {i: 1 + i % 3 for i in range(1, 5)}
 
     def tallies(ids: np.ndarray, categories: dict[int, int]) -> dict[int, Tally]:
         present = {i: c for i, c in categories.items() if (ids == i).any()}
-        return measure(truth.tolist(), {i: Truth(c) for i, c in category.items() if (truth == i).any()}, ids.tolist(), present).tallies
+        return measure(
+            truth.tolist(), {i: Truth(c) for i, c in category.items() if (truth == i).any()}, ids.tolist(), present
+        ).tallies
 
     straight = tallies(predicted, category)
     other = tallies(np.array([0, *renamed])[predicted], {renamed[i - 1]: c for i, c in category.items()})

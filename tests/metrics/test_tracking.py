@@ -115,13 +115,15 @@ def read_mots(path: Path, category: int) -> list[tuple[np.ndarray, list[int]]]:
 def summary(score: Hota, ids: Identity, counts: Clear) -> dict[str, float]:
     """By the names that TrackEval gives them."""
     means = {
-        "HOTA": score.hota, "DetA": score.det_a, "AssA": score.ass_a, "DetRe": score.det_re, "DetPr": score.det_pr, "OWTA": score.owta,
-        "AssRe": score.ass_re, "AssPr": score.ass_pr, "LocA": score.loc_a, "HOTA_TP": score.tp, "HOTA_FN": score.fn, "HOTA_FP": score.fp,
+        "HOTA": score.hota, "DetA": score.det_a, "AssA": score.ass_a, "DetRe": score.det_re, "DetPr": score.det_pr,
+        "OWTA": score.owta, "AssRe": score.ass_re, "AssPr": score.ass_pr, "LocA": score.loc_a, "HOTA_TP": score.tp,
+        "HOTA_FN": score.fn, "HOTA_FP": score.fp,
     }  # fmt: skip
     return {name: float(values.mean()) for name, values in means.items()} | {
         "HOTA(0)": score.hota[0], "LocA(0)": score.loc_a[0], "HOTALocA(0)": score.hota[0] * score.loc_a[0],
-        "MOTA": counts.mota, "MOTP": counts.motp, "MODA": counts.moda, "sMOTA": counts.smota, "CLR_TP": counts.tp, "CLR_FP": counts.fp,
-        "CLR_FN": counts.fn, "IDSW": counts.switches, "MT": counts.mostly_tracked, "PT": counts.partly_tracked, "ML": counts.mostly_lost,
+        "MOTA": counts.mota, "MOTP": counts.motp, "MODA": counts.moda, "sMOTA": counts.smota, "CLR_TP": counts.tp,
+        "CLR_FP": counts.fp, "CLR_FN": counts.fn, "IDSW": counts.switches, "MT": counts.mostly_tracked,
+        "PT": counts.partly_tracked, "ML": counts.mostly_lost,
         "Frag": counts.fragments, "IDF1": ids.idf1, "IDR": ids.recall, "IDP": ids.precision,
         "IDTP": ids.idtp, "IDFN": ids.idfn, "IDFP": ids.idfp,
         "Dets": counts.tp + counts.fp, "GT_Dets": counts.tp + counts.fn,

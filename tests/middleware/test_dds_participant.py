@@ -77,7 +77,8 @@ def test_loopback_sends_from_the_loopback_address_only() -> None:
 
 def test_the_users_own_configuration_has_the_last_word() -> None:
     code = f"from panoptic_ros.middleware.dds_participant import join; join({free_domain()}, 'loopback')"
-    uri = '<CycloneDDS><Domain><General><Interfaces><NetworkInterface name="nonesuch0"/></Interfaces></General></Domain></CycloneDDS>'
+    interfaces = '<Interfaces><NetworkInterface name="nonesuch0"/></Interfaces>'
+    uri = f"<CycloneDDS><Domain><General>{interfaces}</General></Domain></CycloneDDS>"
     process = subprocess.run(
         [sys.executable, "-c", code], env=environment() | {"CYCLONEDDS_URI": uri}, capture_output=True, text=True
     )

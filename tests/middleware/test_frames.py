@@ -72,14 +72,10 @@ def test_bayer(pattern: str, row0: str, row1: str, color: tuple[int, int, int], 
 Y_RED, U_RED, V_RED, Y_GREY, NEUTRAL = 81, 90, 240, 126, 128
 
 
-@pytest.mark.parametrize(
-    ("encoding", "order"), [("uyvy", "UYVY"), ("yuv422", "UYVY"), ("yuyv", "YUYV"), ("yuv422_yuy2", "YUYV")]
-)
+@pytest.mark.parametrize(("encoding", "order"), [("uyvy", "UYVY"), ("yuv422", "UYVY"), ("yuyv", "YUYV"), ("yuv422_yuy2", "YUYV")])
 def test_yuv422(encoding: str, order: str) -> None:
     red, grey = yuv_row(order, Y_RED, U_RED, V_RED), yuv_row(order, Y_GREY, NEUTRAL, NEUTRAL)
-    np.testing.assert_allclose(
-        frame_of(image(encoding, [red + grey + [0, 0]], 4)), [[RED, RED, (128,) * 3, (128,) * 3]], atol=2
-    )
+    np.testing.assert_allclose(frame_of(image(encoding, [red + grey + [0, 0]], 4)), [[RED, RED, (128,) * 3, (128,) * 3]], atol=2)
 
 
 def yuv_row(order: str, y: int, u: int, v: int) -> list[int]:
@@ -129,9 +125,7 @@ def test_says_what_is_wrong(changes: dict[str, object], reason: str) -> None:
     st.integers(0, 1),
     st.binary(max_size=60),
 )
-def test_any_message_gives_a_frame_or_a_reason(
-    encoding: str, width: int, height: int, step: int, big: int, data: bytes
-) -> None:
+def test_any_message_gives_a_frame_or_a_reason(encoding: str, width: int, height: int, step: int, big: int, data: bytes) -> None:
     try:
         frame = frame_of(Image(Header(), height, width, encoding, big, step, data))
     except PanopticError:
@@ -140,18 +134,10 @@ def test_any_message_gives_a_frame_or_a_reason(
 
 
 @given(st.sampled_from(ENCODINGS), st.integers(1, 5), st.integers(1, 5), st.integers(0, 5), st.randoms())
-def test_every_well_formed_message_gives_a_frame(
-    encoding: str, half_width: int, half_height: int, padding: int, random
-) -> None:  # type: ignore[no-untyped-def]
+def test_every_well_formed_message_gives_a_frame(encoding: str, half_width: int, half_height: int, padding: int, random) -> None:  # type: ignore[no-untyped-def]
     width, height = 2 * half_width, 2 * half_height
     samples = (
-        4
-        if encoding.startswith(("rgba", "bgra"))
-        else 3
-        if encoding.startswith(("rgb", "bgr"))
-        else 2
-        if "y" in encoding
-        else 1
+        4 if encoding.startswith(("rgba", "bgra")) else 3 if encoding.startswith(("rgb", "bgr")) else 2 if "y" in encoding else 1
     )
     step = (width * samples + padding) * 2
     rows = height * 3 // 2 if encoding.startswith("nv") else height

@@ -35,7 +35,9 @@ def write_dataset(root: Path, frames: int = 4, sequence: bool = True) -> Path:
         frame, ids = scene(8 + 4 * n)
         cv2.imwrite(str(root / "val" / f"{n}.png"), frame[..., ::-1])
         coco.write_ids(root / "panoptic_val" / f"{n}.png", ids)
-        images.append({"id": n, "file_name": f"{n}.png"} | ({"sequence": "s", "frame": n, "stamp_ns": n * 10**8} if sequence else {}))
+        images.append(
+            {"id": n, "file_name": f"{n}.png"} | ({"sequence": "s", "frame": n, "stamp_ns": n * 10**8} if sequence else {})
+        )
         info = coco.segments_info(ids, {1: SKY, 2: ROAD, 3: CAR, 4: PERSON})
         annotations.append({"image_id": n, "file_name": f"{n}.png", "segments_info": info})
     (root / "panoptic_val.json").write_text(json.dumps({"images": images, "annotations": annotations, "categories": CATEGORIES}))
@@ -65,7 +67,10 @@ def test_files_of_any_system(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
     ("break_it", "message"),
     [
         (lambda c: c["annotations"].pop(), "has no prediction for image 3"),
-        (lambda c: c["annotations"][0]["segments_info"][0].update(category_id=99), r"0.png has categories \[99\]; the labels are 7 road"),
+        (
+            lambda c: c["annotations"][0]["segments_info"][0].update(category_id=99),
+            r"0.png has categories \[99\]; the labels are 7 road",
+        ),
         (lambda c: c["annotations"][0]["segments_info"].pop(), r"ids \[\] have no pixels, ids \[4\] are not in segments_info"),
         (lambda c: c["annotations"][0].update(file_name="none.png"), "none.png: it is missing"),
         (lambda c: c.pop("categories"), r"lacks \['categories'\]"),
@@ -103,7 +108,11 @@ def test_images_without_a_sequence(tmp_path: Path, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [("{root}:test", "has no split 'test': splits are val"), ("nowhere:val", "no data set 'nowhere'"), ("street", "is not NAME:SPLIT")],
+    [
+        ("{root}:test", "has no split 'test': splits are val"),
+        ("nowhere:val", "no data set 'nowhere'"),
+        ("street", "is not NAME:SPLIT"),
+    ],
 )
 def test_unknown_data_sets_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture, data: str, message: str) -> None:
     root = write_dataset(tmp_path / "street")

@@ -52,7 +52,9 @@ def read_frames(root: Path, split: str) -> tuple[tuple[Label, ...], list[TrueFra
     frames = []
     for annotation in content["annotations"]:
         if annotation["image_id"] not in images:
-            raise PanopticError(f"{file}: {annotation['file_name']} is of image {annotation['image_id']}, which is not in `images`")
+            raise PanopticError(
+                f"{file}: {annotation['file_name']} is of image {annotation['image_id']}, which is not in `images`"
+            )
         image = images[annotation["image_id"]]
         number = int(image.get("frame", 0))
         paths = root / split / image["file_name"], root / f"panoptic_{split}" / annotation["file_name"]

@@ -15,8 +15,8 @@ KEEP_BONUS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Clear:
-    """Detections found, missed and wrong; changes of identity; objects tracked for > 80%, between, and < 20% of their life; gaps in
-    tracks; IoU summed over the found ones. Adds up over sequences."""
+    """Detections found, missed and wrong; changes of identity; objects tracked for > 80%, between, and < 20% of their life; gaps
+    in tracks; IoU summed over the found ones. Adds up over sequences."""
 
     tp: int = 0
     fn: int = 0

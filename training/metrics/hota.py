@@ -15,7 +15,7 @@ EPSILON = np.finfo(float).eps
 
 @dataclass(frozen=True, slots=True)
 class Hota:
-    """Sums at each alpha, each (19,); adds up over sequences. The scores are properties, each (19,): their means are what is quoted.
+    """Sums at each alpha, each (19,); adds up over sequences. The scores are properties, (19,): their means are what is quoted.
 
     iou: over the true positives. accuracy, recall, precision: of the association, over the true positives (eq. 14-16).
     """
@@ -96,5 +96,7 @@ def _alignment(frames: list[Frame], true_counts: np.ndarray, predicted_counts: n
     shared = np.zeros((len(true_counts), len(predicted_counts)))
     for frame in frames:
         total = frame.iou.sum(axis=0)[None, :] + frame.iou.sum(axis=1)[:, None] - frame.iou
-        shared[np.ix_(frame.truth, frame.predicted)] += np.divide(frame.iou, total, out=np.zeros_like(total), where=total > EPSILON)
+        shared[np.ix_(frame.truth, frame.predicted)] += np.divide(
+            frame.iou, total, out=np.zeros_like(total), where=total > EPSILON
+        )
     return shared / (true_counts[:, None] + predicted_counts - shared)

@@ -12,7 +12,7 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Detections whose identity is right (idtp), true ones that are missed (idfn), predicted ones that are wrong (idfp). Adds up."""
+    """Detections whose identity is right (idtp), true ones that are missed (idfn), predicted ones that are wrong (idfp)."""
 
     idtp: int
     idfn: int

@@ -6,7 +6,8 @@ import numpy as np
 def joint_histogram(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Values of both maps that meet in a pixel, and in how many: three (N,) int64 arrays, pairs in ascending order.
 
-    first, second: (H, W) integers, 0 <= value < 2**31. Label maps consist of long runs of equal pixels, so only the runs are sorted.
+    first, second: (H, W) integers, 0 <= value < 2**31. Label maps consist of long runs of equal pixels, so only the runs are
+    sorted.
     """
     pairs = (first.astype(np.int64) << 32 | second).ravel()
     if not pairs.size:

@@ -40,7 +40,9 @@ def table(result: dict) -> str:
 
 
 def _panoptic_table(name: str, scores: dict) -> str:
-    rows = [(group, scores[group], f"{scores[group]['classes']} classes") for group in ("all", "things", "stuff") if scores[group]]
+    rows = [
+        (group, scores[group], f"{scores[group]['classes']} classes") for group in ("all", "things", "stuff") if scores[group]
+    ]
     rows += [(f"  {c}", s, f"{s['tp']} found, {s['fn']} missed, {s['fp']} wrong") for c, s in scores["classes"].items()]
     lines = [f"{title:24}{100 * s['pq']:7.1f}{100 * s['sq']:7.1f}{100 * s['rq']:7.1f}   {note}" for title, s, note in rows]
     return "\n".join([f"{name:24}{'PQ':>7}{'SQ':>7}{'RQ':>7}", *lines])

@@ -33,10 +33,10 @@ class _Video:
 
 
 class SegmentationTrackingQuality:
-    """Accumulates the frames of any number of sequences. Maps hold `category << 16 | instance`; true things of instance 0 are crowds.
+    """Accumulates frames of any number of sequences. Maps hold `category << 16 | instance`; true things of instance 0 are crowds.
 
-    categories: all but void. things: those with tubes. void: pixels of this true category are not judged; predicting it where there is
-    something is wrong, and counts as one more class that is never right.
+    categories: all but void. things: those with tubes. void: pixels of this true category are not judged; predicting it where
+    there is something is wrong, and counts as one more class that is never right.
     """
 
     def __init__(self, categories: Iterable[int], things: Iterable[int], void: int = 0) -> None:

@@ -31,7 +31,8 @@ class TrackScore:
         """The scores that are quoted, 0..1 (MOTA may be negative), and the number of identity switches."""
         return {
             "IDF1": self.identity.idf1, "HOTA": float(self.hota.hota.mean()), "DetA": float(self.hota.det_a.mean()),
-            "AssA": float(self.hota.ass_a.mean()), "MOTA": self.clear.mota, "sMOTA": self.clear.smota, "switches": self.clear.switches,
+            "AssA": float(self.hota.ass_a.mean()), "MOTA": self.clear.mota, "sMOTA": self.clear.smota,
+            "switches": self.clear.switches,
         }  # fmt: skip
 
 

@@ -57,7 +57,10 @@ def main() -> None:
         if a.video:
             write_video(a.video, a.seed, a.frames, a.rate, a.size)
             return
-        plans = [Plan(s, getattr(a, f"{s}_scenes"), getattr(a, f"{s}_frames"), getattr(a, f"{s}_rate")) for s in ("train", "val", "test")]
+        plans = [
+            Plan(s, getattr(a, f"{s}_scenes"), getattr(a, f"{s}_frames"), getattr(a, f"{s}_rate"))
+            for s in ("train", "val", "test")
+        ]
         render(a.out, plans, a.seed, a.size, not a.no_depth, a.workers)
     except PanopticError as error:
         sys.exit(f"error: {error}")

@@ -29,7 +29,9 @@ class Part:
         self.builder.owners.append((geom, self.object))
         return geom
 
-    def box(self, pos: Vec, half: Vec, color: Color, material: str = "", quat: np.ndarray | None = None, fill: bool = False) -> None:
+    def box(
+        self, pos: Vec, half: Vec, color: Color, material: str = "", quat: np.ndarray | None = None, fill: bool = False
+    ) -> None:
         """half: half sizes along the axes."""
         extra = {} if quat is None else {"quat": quat}
         self._geom(mujoco.mjtGeom.mjGEOM_BOX, color, material, fill, pos=pos, size=half, **extra)
@@ -38,7 +40,9 @@ class Part:
         """radii along the axes."""
         self._geom(mujoco.mjtGeom.mjGEOM_ELLIPSOID, color, material, False, pos=pos, size=radii)
 
-    def rod(self, start: Vec, end: Vec, radius: float, color: Color, material: str = "", fill: bool = False, flat: bool = False) -> None:
+    def rod(
+        self, start: Vec, end: Vec, radius: float, color: Color, material: str = "", fill: bool = False, flat: bool = False
+    ) -> None:
         """A capsule (or cylinder when `flat`) between two points."""
         kind = mujoco.mjtGeom.mjGEOM_CYLINDER if flat else mujoco.mjtGeom.mjGEOM_CAPSULE
         self._geom(kind, color, material, fill, fromto=[*start, *end], size=[radius, 0, 0])
@@ -79,7 +83,9 @@ class Builder:
             item.usertexcoord = mesh.uv.astype(np.float32).ravel()
         return item.name
 
-    def material(self, name: str, image: np.ndarray | None = None, tile_m: float = 0, cube: bool = False, shine: float = 0.0) -> str:
+    def material(
+        self, name: str, image: np.ndarray | None = None, tile_m: float = 0, cube: bool = False, shine: float = 0.0
+    ) -> str:
         """image: (n, n, 3) uint8. tile_m: metres per repeat (0: mesh coordinates rule, or once over the geom)."""
         material = self.spec.add_material(name=name, specular=shine, shininess=0.6 if shine else 0.0)
         if image is not None:

@@ -121,8 +121,10 @@ def _write(job: Job, k: int, frame: Frame) -> tuple[dict, dict]:
         millimetres[frame.depth_m > 65.535] = 0
         cv2.imwrite(str(job.root / f"depth_{split}" / f"{name}.png"), millimetres.astype(np.uint16))
     key = job.number * 10_000 + k
-    image = {"id": key, "file_name": f"{name}.jpg", "height": job.size[0], "width": job.size[1], "sequence": job.name, "frame": k,
-             "stamp_ns": frame.stamp_ns, "intrinsics": [round(v, 4) for v in frame.intrinsics]}
+    image = {
+        "id": key, "file_name": f"{name}.jpg", "height": job.size[0], "width": job.size[1], "sequence": job.name, "frame": k,
+        "stamp_ns": frame.stamp_ns, "intrinsics": [round(v, 4) for v in frame.intrinsics],
+    }  # fmt: skip
     info = coco.segments_info(frame.ids, frame.categories)
     return image, {"image_id": key, "file_name": f"{name}.png", "segments_info": info}
 

@@ -44,7 +44,9 @@ def torus(radius: float, tube: float, around: int = 16, across: int = 6) -> Mesh
     return Mesh(points, np.array(faces))
 
 
-def ribbon(line: np.ndarray, normal: np.ndarray, stations: np.ndarray, section: list[tuple[float, float]], tile: tuple[float, float]) -> Mesh:
+def ribbon(
+    line: np.ndarray, normal: np.ndarray, stations: np.ndarray, section: list[tuple[float, float]], tile: tuple[float, float]
+) -> Mesh:
     """Extrude a cross-section along a line.
 
     line, normal: (N, 2) points and unit left normals at `stations` (N,) metres. section: (offset to the left, height), left to

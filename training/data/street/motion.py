@@ -13,7 +13,7 @@ Path = Callable[[float], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Mover:
-    """A thing on its path. name: its mocap body; yaw: of things that stand (None: along the path); gait: strides per second, 0 none."""
+    """A thing on its path. name: its mocap body; yaw: of what stands (None: along the path); gait: strides per second, 0 none."""
 
     name: str
     path: Path
@@ -91,5 +91,14 @@ def random_ego(rng: Rng, lane_t: float, lane_m: float) -> Ego:
 
     pan = float(rng.choice([-1, 1]) * rng.uniform(0.5, 0.95)) if rng.random() < 0.4 else 0.0
     fixed = float(rng.uniform(-0.12, 0.12)) if rng.random() < 0.5 else 0.0
-    return Ego(path, float(rng.uniform(1.25, 2.3)), float(rng.uniform(0.0, 0.14)), float(rng.uniform(0, 0.06)) + fixed, pan,
-               float(rng.uniform(0.5, 3)), float(rng.uniform(2.5, 4)), float(rng.uniform(0, 0.004)), float(rng.uniform(31, 44)))
+    return Ego(
+        path,
+        float(rng.uniform(1.25, 2.3)),
+        float(rng.uniform(0.0, 0.14)),
+        float(rng.uniform(0, 0.06)) + fixed,
+        pan,
+        float(rng.uniform(0.5, 3)),
+        float(rng.uniform(2.5, 4)),
+        float(rng.uniform(0, 0.004)),
+        float(rng.uniform(31, 44)),
+    )

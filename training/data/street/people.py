@@ -59,7 +59,9 @@ def person(part: Part, rng: Rng, name: str) -> None:
         part.box((0.05, -0.32 * h * g, 0.75 * h), (0.15, 0.06, 0.15), hue(rng, 0.6, 0.5))
 
 
-def _trunk(part: Part, rng: Rng, who: Look, base: float, lean: float, x: float = 0.0, helmet: bool = False) -> tuple[float, float]:
+def _trunk(
+    part: Part, rng: Rng, who: Look, base: float, lean: float, x: float = 0.0, helmet: bool = False
+) -> tuple[float, float]:
     """Hips, chest and head from height `base` upwards, leaning forward. Returns the shoulder (x, z)."""
     h, g = who.height, who.girth
     neck = (x + 0.56 * h * np.sin(lean), base + 0.56 * h * np.cos(lean))

@@ -76,7 +76,8 @@ class Painter:
         mujoco.mj_camlight(self._model, self._data)
         self._cull()
         colors, depth = self._pass(fill=True, ids=True)
-        drawn = np.append(np.flatnonzero(self._model.geom_group != HIDDEN), -1)  # MuJoCo numbers what it draws from 1, 0 is the sky
+        # MuJoCo numbers what it draws from 1, 0 is the sky
+        drawn = np.append(np.flatnonzero(self._model.geom_group != HIDDEN), -1)
         geoms = drawn[(colors.astype(np.int32) @ np.array([1, 256, 65536])) - 1]
         objects = np.where(geoms >= 0, self._objects[geoms], -1)
         self._cull_occluded(geoms, objects)
@@ -85,7 +86,7 @@ class Painter:
         return rgb, objects, np.where(geoms >= 0, metres, 0).astype(np.float32)
 
     def _cull_occluded(self, geoms: np.ndarray, objects: np.ndarray) -> None:
-        """Hide what the id pass did not see, but for parts of visible things and near casters of shadows. geoms, objects: (H, W)."""
+        """Hide what the id pass did not see, but for parts of seen things and near casters of shadows. geoms, objects: (H, W)."""
         seen = np.zeros(self._model.ngeom, bool)
         seen[np.unique(geoms[geoms >= 0])] = True
         visible = np.zeros(len(self._whole) + 1, bool)
@@ -153,10 +154,23 @@ def _finish(street: Street, weather: Weather, size: tuple[int, int]) -> None:
     world, visual = spec.worldbody, spec.visual
     world.add_body(name="camera", mocap=True).add_camera(name="camera", fovy=street.ego.fovy_deg)
     sun = world.add_body(name="sun", mocap=True)
-    sun.add_light(type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, pos=-40 * weather.sun_direction, dir=weather.sun_direction,
-                  diffuse=weather.sun, specular=[0.4] * 3, ambient=[0.0] * 3, castshadow=weather.shadows)
-    sun.add_light(type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL, dir=[0.3, 0.3, -0.9], diffuse=weather.fill, specular=[0.0] * 3,
-                  ambient=weather.ambient, castshadow=False)
+    sun.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        pos=-40 * weather.sun_direction,
+        dir=weather.sun_direction,
+        diffuse=weather.sun,
+        specular=[0.4] * 3,
+        ambient=[0.0] * 3,
+        castshadow=weather.shadows,
+    )
+    sun.add_light(
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        dir=[0.3, 0.3, -0.9],
+        diffuse=weather.fill,
+        specular=[0.0] * 3,
+        ambient=weather.ambient,
+        castshadow=False,
+    )
     visual.headlight.active = 0
     visual.global_.offheight, visual.global_.offwidth = size
     visual.quality.offsamples = 4
@@ -165,8 +179,15 @@ def _finish(street: Street, weather: Weather, size: tuple[int, int]) -> None:
     spec.stat.extent = 1.0
     spec.stat.center = [0.0, 0.0, 0.0]
     visual.map.znear, visual.map.zfar, visual.map.shadowclip = NEAR_M, FAR_M, 35.0
-    spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
-                     rgb1=weather.haze / 255, rgb2=weather.haze / 255, width=8, height=48)
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_FLAT,
+        rgb1=weather.haze / 255,
+        rgb2=weather.haze / 255,
+        width=8,
+        height=48,
+    )
 
 
 def segments(objects: np.ndarray, builder: Builder, min_area: float) -> tuple[np.ndarray, dict[int, int]]:

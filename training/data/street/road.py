@@ -102,5 +102,3 @@ def rails(builder: Builder, road: Road, t: float) -> None:
     for offset in (-0.72, 0.72):
         rail = [(offset + 0.05, 0.1), (offset + 0.04, 0.22), (offset - 0.04, 0.22), (offset - 0.05, 0.1)]
         part.mesh(builder.mesh(ribbon(poses[:, :2], normal, s, rail, (1.0, 1.0))), (0.45, 0.42, 0.4))
-
-

@@ -49,8 +49,14 @@ class Street:
     def vehicle(self, category: int, path: Path, yaw: float | None = None, z: float = 0.0) -> None:
         """Add a vehicle; two-wheelers without a rider."""
         name = self.builder.name("thing")
-        shapes = {CAR: vehicles.car, TRUCK: vehicles.truck, BUS: vehicles.bus, TRAIN: vehicles.train,
-                  MOTORCYCLE: people.motorcycle, BICYCLE: people.bicycle}
+        shapes = {
+            CAR: vehicles.car,
+            TRUCK: vehicles.truck,
+            BUS: vehicles.bus,
+            TRAIN: vehicles.train,
+            MOTORCYCLE: people.motorcycle,
+            BICYCLE: people.bicycle,
+        }
         shapes[category](self.builder.thing(category, name), self.rng)
         self.movers.append(Mover(name, path, yaw, z))
 
@@ -258,5 +264,3 @@ def _stride(mover: Mover, model: "mujoco.MjModel", data: "mujoco.MjData", time: 
         angles = {"hip": 0.5 * sign * swing, "knee": max(0.0, -0.8 * sign * lift) + 0.05, "arm": -0.45 * sign * swing}
         for joint, angle in angles.items():
             data.qpos[model.joint(f"{mover.name}.{joint}{k}").qposadr[0]] = angle
-
-

@@ -72,7 +72,9 @@ def _border(builder: Builder, road: Road, rng: Rng, kind: str, side: int, s: flo
             green = leaf_color(rng, 0.8)
             part.box((0, 0, tall / 2), (half, 0.5, tall / 2), green, "leaves0")
             for _ in range(3):
-                part.ellipsoid((rng.uniform(-half, half), 0, tall * rng.uniform(0.7, 1)), (rng.uniform(0.5, 1), 0.55, 0.4), green, "leaves1")
+                part.ellipsoid(
+                    (rng.uniform(-half, half), 0, tall * rng.uniform(0.7, 1)), (rng.uniform(0.5, 1), 0.55, 0.4), green, "leaves1"
+                )
 
 
 def _fence(part: Part, half: float, tall: float, color: tuple[float, ...], solid: bool) -> None:
@@ -108,7 +110,17 @@ def building(builder: Builder, road: Road, rng: Rng, side: int, s: float, long: 
         _shop(part, rng, -sign * (deep / 2 + 0.07), half)
     if rng.random() < 0.5:
         red = tuple(np.array([0.5, 0.3, 0.25]) * rng.uniform(0.6, 1.4))
-        part.mesh(prism([(-half, tall, deep / 2), (half, tall, deep / 2), (half - 0.4, tall + rng.uniform(1.5, 4), 0.2), (-half + 0.4, tall + 3, 0.2)]), red)
+        part.mesh(
+            prism(
+                [
+                    (-half, tall, deep / 2),
+                    (half, tall, deep / 2),
+                    (half - 0.4, tall + rng.uniform(1.5, 4), 0.2),
+                    (-half + 0.4, tall + 3, 0.2),
+                ]
+            ),
+            red,
+        )
 
 
 def _shop(part: Part, rng: Rng, y: float, half: float) -> None:
@@ -143,7 +155,12 @@ def tree(part: Part, rng: Rng) -> None:
     size = rng.uniform(0.7, 1.3)
     if kind < 0.25:
         for _ in range(4):
-            part.ellipsoid((rng.uniform(-0.8, 0.8), rng.uniform(-0.5, 0.5), 0.4 * size), tuple(rng.uniform(0.5, 0.95, 3) * size), color, "leaves1")
+            part.ellipsoid(
+                (rng.uniform(-0.8, 0.8), rng.uniform(-0.5, 0.5), 0.4 * size),
+                tuple(rng.uniform(0.5, 0.95, 3) * size),
+                color,
+                "leaves1",
+            )
         return
     trunk, bark = 2.4 * size, tuple(np.array([0.32, 0.25, 0.19]) * rng.uniform(0.5, 1.4))
     part.rod((0, 0, 0), (0, 0, trunk + 1), 0.15 * size, bark, "leaves0")
@@ -155,7 +172,12 @@ def tree(part: Part, rng: Rng) -> None:
     for _ in range(int(rng.integers(5, 9))):
         shade = tuple(np.clip(np.array(color) * rng.uniform(0.75, 1.2), 0, 1))
         offset = rng.normal(0, 0.75, 3) * size
-        part.ellipsoid((offset[0], offset[1], trunk + 1.3 * size + offset[2]), tuple(rng.uniform(0.8, 1.5, 3) * size), shade, f"leaves{int(rng.integers(2))}")
+        part.ellipsoid(
+            (offset[0], offset[1], trunk + 1.3 * size + offset[2]),
+            tuple(rng.uniform(0.8, 1.5, 3) * size),
+            shade,
+            f"leaves{int(rng.integers(2))}",
+        )
 
 
 def street_furniture(builder: Builder, road: Road, rng: Rng, crossings: list[float]) -> None:

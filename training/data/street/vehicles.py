@@ -52,12 +52,23 @@ def car(part: Part, rng: Rng) -> tuple[float, float]:
     hood = {"hatch": 0.48, "sedan": 0.42, "estate": 0.45, "suv": 0.45, "van": 0.72}[kind] * long
     tail = {"hatch": -0.86, "sedan": -0.62, "estate": -0.95, "suv": -0.93, "van": -0.97}[kind] * long
     color = paint(rng)
-    body = [(-long, low, half), (long, low, half * 0.94), (long, belt - 0.28, half * 0.93), (long * 0.9, belt - 0.12, half * 0.97),
-            (hood, belt, half), (-long * 0.97, belt, half), (-long, belt - 0.1, half * 0.97)]
+    body = [
+        (-long, low, half),
+        (long, low, half * 0.94),
+        (long, belt - 0.28, half * 0.93),
+        (long * 0.9, belt - 0.12, half * 0.97),
+        (hood, belt, half),
+        (-long * 0.97, belt, half),
+        (-long, belt - 0.1, half * 0.97),
+    ]
     part.mesh(prism(body), color, "paint")
     slope = 0.25 if kind == "van" else rng.uniform(0.55, 0.75)
-    glass = [(tail, belt - 0.01, half * 0.96), (hood + 0.05, belt - 0.01, half * 0.96), (hood - slope, top, half * 0.8),
-             (tail + (0.12 if kind in ("van", "estate", "suv") else 0.4), top, half * 0.8)]
+    glass = [
+        (tail, belt - 0.01, half * 0.96),
+        (hood + 0.05, belt - 0.01, half * 0.96),
+        (hood - slope, top, half * 0.8),
+        (tail + (0.12 if kind in ("van", "estate", "suv") else 0.4), top, half * 0.8),
+    ]
     part.mesh(prism(glass), GLASS, "paint")
     _roof(part, glass, top, half, color, kind == "van" and rng.random() < 0.6)
     wheels(part, [long * 0.62, -long * 0.62], half, rng.uniform(0.3, 0.36) + (0.05 if kind == "suv" else 0))
@@ -66,7 +77,9 @@ def car(part: Part, rng: Rng) -> tuple[float, float]:
     return long, half
 
 
-def _roof(part: Part, glass: list[tuple[float, float, float]], top: float, half: float, color: tuple[float, float, float], panel: bool) -> None:
+def _roof(
+    part: Part, glass: list[tuple[float, float, float]], top: float, half: float, color: tuple[float, float, float], panel: bool
+) -> None:
     """The painted roof, the pillars, and the closed sides of a delivery van."""
     (tail, belt, _), (front, _, _), (roof_front, _, _), (roof_back, _, _) = glass
     part.box(((roof_front + roof_back) / 2, 0, top), ((roof_front - roof_back) / 2 + 0.03, half * 0.8, 0.045), color, "paint")
@@ -76,7 +89,18 @@ def _roof(part: Part, glass: list[tuple[float, float, float]], top: float, half:
             part.rod((low, side * wide, belt), (high, side * half * 0.8, top), 0.05, color, "paint")
     if panel:
         middle = (tail + front) / 2
-        part.mesh(prism([(tail, belt, half), (middle - 0.2, belt, half), (middle - 0.3, top + 0.02, half * 0.86), (tail + 0.08, top + 0.02, half * 0.86)]), color, "paint")
+        part.mesh(
+            prism(
+                [
+                    (tail, belt, half),
+                    (middle - 0.2, belt, half),
+                    (middle - 0.3, top + 0.02, half * 0.86),
+                    (tail + 0.08, top + 0.02, half * 0.86),
+                ]
+            ),
+            color,
+            "paint",
+        )
 
 
 def truck(part: Part, rng: Rng) -> tuple[float, float]:
@@ -85,8 +109,25 @@ def truck(part: Part, rng: Rng) -> tuple[float, float]:
     cab, color = rng.uniform(1.7, 2.1), paint(rng)
     top = rng.uniform(2.3, 2.9)
     nose = long - cab
-    part.mesh(prism([(nose, 0.5, half), (long, 0.5, half), (long, 1.35, half), (long - 0.25, top, half * 0.93), (nose, top, half * 0.93)]), color, "paint")
-    part.mesh(prism([(long - 0.25, 1.4, half * 0.9), (long + 0.015, 1.4, half * 0.9), (long - 0.2, top - 0.2, half * 0.85), (long - 0.35, top - 0.2, half * 0.85)]), GLASS, "paint")
+    part.mesh(
+        prism(
+            [(nose, 0.5, half), (long, 0.5, half), (long, 1.35, half), (long - 0.25, top, half * 0.93), (nose, top, half * 0.93)]
+        ),
+        color,
+        "paint",
+    )
+    part.mesh(
+        prism(
+            [
+                (long - 0.25, 1.4, half * 0.9),
+                (long + 0.015, 1.4, half * 0.9),
+                (long - 0.2, top - 0.2, half * 0.85),
+                (long - 0.35, top - 0.2, half * 0.85),
+            ]
+        ),
+        GLASS,
+        "paint",
+    )
     for side in (-1, 1):
         part.box((long - cab * 0.45, side * half * 0.97, 1.8), (cab * 0.25, 0.03, 0.3), GLASS, "paint")
         part.box((long + 0.05, side * (half + 0.1), 1.9), (0.04, 0.1, 0.2), (0.1, 0.1, 0.1))
@@ -113,21 +154,43 @@ def _cargo(part: Part, rng: Rng, x: float, reach: float, half: float, cab: tuple
     part.box((x - reach, 0, 1.25), (0.05, half, 0.3), color, "paint")
     for _ in range(int(rng.integers(1, 5))):
         size = rng.uniform(0.3, 0.7, 3)
-        part.box((x + rng.uniform(-0.6, 0.6) * reach, rng.uniform(-0.4, 0.4) * half, 1 + size[2]), tuple(size), hue(rng, 0.5, 0.6), "wood")
+        part.box(
+            (x + rng.uniform(-0.6, 0.6) * reach, rng.uniform(-0.4, 0.4) * half, 1 + size[2]),
+            tuple(size),
+            hue(rng, 0.5, 0.6),
+            "wood",
+        )
 
 
 def bus(part: Part, rng: Rng) -> tuple[float, float]:
     """A city bus: long, with a band of windows and doors on its right."""
     long, half, top = rng.uniform(4.8, 6.2), rng.uniform(1.2, 1.28), rng.uniform(2.8, 3.2)
     color = hue(rng, rng.uniform(0.6, 0.95), rng.uniform(0.5, 0.95)) if rng.random() < 0.75 else (0.9, 0.9, 0.9)
-    part.mesh(prism([(-long, 0.35, half), (long, 0.35, half), (long + 0.08, 1.2, half), (long - 0.12, top, half * 0.95), (-long, top, half * 0.95)]), color, "paint")
+    part.mesh(
+        prism(
+            [
+                (-long, 0.35, half),
+                (long, 0.35, half),
+                (long + 0.08, 1.2, half),
+                (long - 0.12, top, half * 0.95),
+                (-long, top, half * 0.95),
+            ]
+        ),
+        color,
+        "paint",
+    )
     stripe = paint(rng)
     part.box((0, 0, 0.75), (long * 0.98, half + 0.015, rng.uniform(0.08, 0.3)), stripe)
     count = int(rng.integers(5, 8))
     step = 2 * long * 0.94 / count
     for k in range(count):
         for side in (-1, 1):
-            part.box((-long * 0.94 + (k + 0.5) * step, side * half * 0.985, (1.2 + top) / 2 + 0.02), (step * 0.44, 0.03, (top - 1.2) * 0.36), GLASS, "paint")
+            part.box(
+                (-long * 0.94 + (k + 0.5) * step, side * half * 0.985, (1.2 + top) / 2 + 0.02),
+                (step * 0.44, 0.03, (top - 1.2) * 0.36),
+                GLASS,
+                "paint",
+            )
     for x in (long * 0.8, -long * 0.1):
         part.box((x, -half * 0.99, 1.35), (0.55, 0.03, 0.95), (0.12, 0.14, 0.16), "paint")
     part.box((long, 0, 1.75), (0.07, half * 0.9, 0.6), GLASS, "paint")
@@ -148,8 +211,20 @@ def train(part: Part, rng: Rng) -> tuple[float, float]:
         x = -total + (2 * k + 1) * each
         nose, rear = (0.9 if k == cars - 1 else 0), (0.9 if k == 0 else 0)
         reach = each - 0.25
-        part.mesh(prism([(x - reach, 0.45, half), (x + reach, 0.45, half), (x + reach, 1.5, half * (0.9 if nose else 1)), (x + reach - nose, top, half * 0.9),
-                         (x - reach + rear, top, half * 0.9), (x - reach, 1.5, half * (0.9 if rear else 1))]), color, "paint")
+        part.mesh(
+            prism(
+                [
+                    (x - reach, 0.45, half),
+                    (x + reach, 0.45, half),
+                    (x + reach, 1.5, half * (0.9 if nose else 1)),
+                    (x + reach - nose, top, half * 0.9),
+                    (x - reach + rear, top, half * 0.9),
+                    (x - reach, 1.5, half * (0.9 if rear else 1)),
+                ]
+            ),
+            color,
+            "paint",
+        )
         part.box((x, 0, 2.35), (reach - max(nose, rear), half + 0.01, 0.5), GLASS, "paint")
         for door in np.linspace(-0.6, 0.6, 3):
             part.box((x + door * reach, 0, 1.7), (0.55, half + 0.025, 1.15), other, "paint")
@@ -159,7 +234,20 @@ def train(part: Part, rng: Rng) -> tuple[float, float]:
         if k:
             part.box((x - each, 0, 1.9), (0.3, half * 0.9, 1.4), (0.12, 0.12, 0.12))
     for end, sign in ((total - 0.3, 1), (-total + 0.3, -1)):
-        part.mesh(prism([(end - sign * 0.5, 1.6, 1.0), (end + sign * 0.08, 1.6, 1.0), (end - sign * 0.55, top - 0.4, 0.95), (end - sign * 0.9, top - 0.4, 0.95)][:: sign]), GLASS, "paint")
+        part.mesh(
+            prism(
+                [
+                    (end - sign * 0.5, 1.6, 1.0),
+                    (end + sign * 0.08, 1.6, 1.0),
+                    (end - sign * 0.55, top - 0.4, 0.95),
+                    (end - sign * 0.9, top - 0.4, 0.95),
+                ][::sign]
+            ),
+            GLASS,
+            "paint",
+        )
         for side in (-1, 1):
-            part.box((end + sign * 0.03, side * 0.8, 1.1), (0.05, 0.16, 0.1), (0.95, 0.95, 0.8) if sign > 0 else (0.8, 0.05, 0.05))
+            part.box(
+                (end + sign * 0.03, side * 0.8, 1.1), (0.05, 0.16, 0.1), (0.95, 0.95, 0.8) if sign > 0 else (0.8, 0.05, 0.05)
+            )
     return total, half

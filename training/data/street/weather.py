@@ -13,7 +13,8 @@ from training.data.street.textures import Rng
 class Weather:
     """Light: unit `sun_direction`, RGB 0..1 `sun`, `fill`, `ambient`. `haze`: RGB 0..255 at the horizon; `fog` in 1/m.
 
-    sky: (256, 1024, 3) float32. fall: "", "rain" or "snow". The rest is the camera: gains (3,), gamma, noise (of 255), blur in px.
+    sky: (256, 1024, 3) float32. fall: "", "rain" or "snow". The rest is the camera: gains (3,), gamma, noise (of 255), blur in
+    px.
     """
 
     sun_direction: np.ndarray
@@ -44,11 +45,25 @@ def random_weather(rng: Rng) -> Weather:
     cool = np.array([rng.uniform(0.85, 0.98), 0.95, 1.0])
     haze, zenith = _sky_colors(rng, kind)
     cover = {"sun": rng.uniform(0, 0.7), "dusk": rng.uniform(0.1, 0.6)}.get(kind, rng.uniform(0.6, 1.0))
-    fog = {"fog": rng.uniform(0.012, 0.035), "snow": rng.uniform(0.005, 0.015), "rain": rng.uniform(0.003, 0.012)}.get(kind, rng.uniform(0, 0.004))
+    fog = {"fog": rng.uniform(0.012, 0.035), "snow": rng.uniform(0.005, 0.015), "rain": rng.uniform(0.003, 0.012)}.get(
+        kind, rng.uniform(0, 0.004)
+    )
     return Weather(
-        direction, strength * warm, 0.35 * ambient * cool, ambient * cool, bool(kind in ("sun", "dusk") and rng.random() < 0.85), haze, float(fog),
-        textures.sky(rng, zenith, haze, float(cover)), kind if kind in ("rain", "snow") else "", float(rng.uniform(0.4, 1.0)),
-        rng.normal(1, 0.05, 3), float(rng.uniform(0.8, 1.2)), float(rng.uniform(1.0, 6.0)), float(rng.choice([0, 0, 0.5, 0.8])), float(rng.uniform(0, 0.3)),
+        direction,
+        strength * warm,
+        0.35 * ambient * cool,
+        ambient * cool,
+        bool(kind in ("sun", "dusk") and rng.random() < 0.85),
+        haze,
+        float(fog),
+        textures.sky(rng, zenith, haze, float(cover)),
+        kind if kind in ("rain", "snow") else "",
+        float(rng.uniform(0.4, 1.0)),
+        rng.normal(1, 0.05, 3),
+        float(rng.uniform(0.8, 1.2)),
+        float(rng.uniform(1.0, 6.0)),
+        float(rng.choice([0, 0, 0.5, 0.8])),
+        float(rng.uniform(0, 0.3)),
     )
 
 
@@ -63,7 +78,8 @@ def _sky_colors(rng: Rng, kind: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def develop(weather: Weather, rgb: np.ndarray, depth: np.ndarray, rotation: np.ndarray, focal: float, rng: Rng) -> np.ndarray:
-    """The camera's picture. rgb: (H, W, 3) uint8; depth: (H, W) metres, 0 sky; rotation: (3, 3) camera (x right, y down) to world.
+    """The camera's picture. rgb: (H, W, 3) uint8; depth: (H, W) metres, 0 sky; rotation: (3, 3) camera (x right, y down) to
+    world.
 
     rng: of this frame. Returns (H, W, 3) uint8.
     """
