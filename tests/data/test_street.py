@@ -11,9 +11,9 @@ from panoptic_ros.core import PanopticError
 
 mujoco = pytest.importorskip("mujoco", reason="MuJoCo is not installed: street scenes cannot be rendered")
 
-from training.data.street import dataset, labels
-from training.data.street.generate import Frame, frames
-from training.data.street.render import gl_context
+from training.data.street import dataset, labels  # noqa: E402
+from training.data.street.generate import Frame, frames  # noqa: E402
+from training.data.street.render import gl_context  # noqa: E402
 
 SIZE = (96, 192)
 
