@@ -5,13 +5,14 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from panoptic_ros.core import PanopticError
 
 RECIPES = Path(__file__).parent / "recipes"
+PRECISIONS = ("bf16", "fp32")
 
 
 @dataclass
@@ -36,10 +37,10 @@ class Stage:
 
 @dataclass
 class Recipe:
-    """A model to train. name: the recipe's own, set by `load`. method: a folder of training/methods, whose `Settings` are `settings`.
+    """A model to train. name: the recipe's own, set by `load`. method: a folder of training/methods; `settings` are its `Settings`.
 
-    lr: peak of a one-cycle schedule (linear warm-up, cosine to zero). fast_lr: factor for `Method.fast_parameters`. clip: gradient
-    norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32.
+    lr: peak of a one-cycle schedule (linear warm-up, cosine to zero). fast_lr: factor for `Method.fast_parameters`.
+    clip: gradient norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32.
     """
 
     name: str = ""
@@ -59,6 +60,12 @@ class Recipe:
     engine_size: tuple[int, int] = (256, 512)
     settings: Any = MISSING
 
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise PanopticError(f"unknown precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
+        if not self.stages:
+            raise PanopticError("the recipe has no stages; it needs at least one")
+
 
 def load(name: str, overrides: list[str]) -> Recipe:
     """name: a recipe of training/recipes, or a path to a YAML file. overrides: key=value, dots for nesting."""
@@ -66,10 +73,28 @@ def load(name: str, overrides: list[str]) -> Recipe:
     if not path.is_file():
         raise PanopticError(f"unknown recipe {name!r}; there are {', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))}")
     try:
-        content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(path), OmegaConf.from_dotlist(overrides))
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise PanopticError(f"recipe {name}: {error}") from error
+        content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(path))
+        for override in overrides:
+            assign(content, override)
+    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, TypeError, ValueError, IndexError) as error:
+        raise PanopticError(f"recipe {name}: {one_line(error)}") from error
     return from_dict(content)
+
+
+def assign(content: DictConfig, override: str) -> None:
+    """Set what `key=value` says; the parts of the key are names, or numbers of list entries. The value is YAML."""
+    key, equals, value = override.partition("=")
+    if not key or not equals:
+        raise PanopticError(f"recipe override {override!r} is not of the form key=value")
+    try:
+        OmegaConf.update(content, key, OmegaConf.from_dotlist([f"value={value}"]).value, force_add=True)
+    except (OmegaConfBaseException, YAMLError, TypeError, ValueError, IndexError, AssertionError) as error:
+        raise PanopticError(f"recipe override {override!r}: {one_line(error)}") from error
+
+
+def one_line(error: Exception) -> str:
+    """The first line of an error's text; libraries add details that do not help a user."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def from_dict(content: Any) -> Recipe:
@@ -83,7 +108,7 @@ def from_dict(content: Any) -> Recipe:
         choices = ", ".join(f.name for f in fields(error.object_type)) if is_dataclass(error.object_type) else "none"
         raise PanopticError(f"unknown recipe key {error.full_key!r}; the keys there are {choices}") from error
     except OmegaConfBaseException as error:
-        raise PanopticError(f"recipe: {error}") from error
+        raise PanopticError(f"recipe key {error.full_key or '(all)'}: {one_line(error)}") from error
 
 
 def method_module(name: str) -> Any:

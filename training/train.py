@@ -52,7 +52,8 @@ def train(recipe: Recipe, out: Path, resume: bool, workers: int, save_every: int
     elif checkpoint.exists():
         raise PanopticError(f"{checkpoint} exists: continue it with --resume, or choose another --out")
     total = sum(stage.steps for stage in recipe.stages)
-    print(f"{recipe.model}: {len(items)} images, {total} steps, {trainer.parameter_count() / 1e6:.2f} M parameters, on {trainer.device}")
+    size = f"{trainer.parameter_count() / 1e6:.2f} M parameters"
+    print(f"{recipe.model}: {len(items)} images, {total} steps, {size}, on {trainer.device}")
     began, first = time.monotonic(), trainer.step
     with tqdm(total=total, initial=trainer.step, unit="step") as bar, (out / "log.jsonl").open("a") as log:
         for batch in batches(recipe, trainer.step, trainer.method.grid_stride, workers):
@@ -75,7 +76,10 @@ def batches(recipe: Recipe, start: int, grid_stride: int, workers: int) -> Itera
             continue
         data = PanopticDataset(recipe, stage, first_sample, grid_stride)
         rest = Subset(data, range(skip * stage.batch, len(data)))
-        yield from DataLoader(rest, stage.batch, num_workers=workers, prefetch_factor=4 if workers else None)
+        try:
+            yield from DataLoader(rest, stage.batch, num_workers=workers, prefetch_factor=4 if workers else None)
+        except PanopticError as error:  # of a worker process it comes with that one's traceback in its text
+            raise PanopticError(str(error).strip().rpartition("PanopticError: ")[2]) from error
 
 
 class Trainer:
@@ -97,15 +101,22 @@ class Trainer:
     def update(self, batch: Batch) -> dict[str, float]:
         """One step. Returns the terms of the loss. Raises PanopticError when the loss is not finite."""
         image, semantic, instance = (part.to(self.device, non_blocking=True) for part in batch)
-        torch.manual_seed(self.recipe.seed + 1_000_003 * self.step)  # what a loss draws depends on the step alone, also after --resume
+        torch.manual_seed(
+            self.recipe.seed + 1_000_003 * self.step
+        )  # what a loss draws depends on the step alone, also after --resume
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["factor"]
         self.network.train()
+        torch.manual_seed(
+            self.recipe.seed + self.step
+        )  # what a step draws depends on the step alone, so that --resume changes nothing
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             terms = self.method.losses(image.float().contiguous(memory_format=torch.channels_last), semantic, instance)
         loss = sum(terms.values())
         if not torch.isfinite(loss):
-            raise PanopticError(f"the loss is {loss.item()} at step {self.step}: {({k: v.item() for k, v in terms.items()})}; try a lower lr")
+            raise PanopticError(
+                f"the loss is {loss.item()} at step {self.step}: { ({k: v.item() for k, v in terms.items()}) }; try a lower lr"
+            )
         self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
@@ -151,7 +162,9 @@ class Trainer:
             self.average.module.load_state_dict(state["average"])
             self.optimiser.load_state_dict(state["optimiser"])
         except (RuntimeError, ValueError) as error:
-            raise PanopticError(f"{path} is a checkpoint of another network than {self.recipe.model}'s: {error}") from error
+            raise PanopticError(
+                f"{path} is a checkpoint of another network than {self.recipe.model}'s: {summary(error)}"
+            ) from error
         self.average.n_averaged = state["averaged"]
         self.step = state["step"]
 
@@ -173,10 +186,16 @@ def load_backbone(backbone: torch.nn.Module, path: Path) -> None:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
-        raise PanopticError(f"cannot read the backbone weights {path}: {error}") from error
+        raise PanopticError(f"cannot read the backbone weights {path}: {summary(error)}") from error
     missing, _ = backbone.load_state_dict(state, strict=False)
     if missing:
         raise PanopticError(f"{path} lacks {len(missing)} parameters of the backbone, such as {missing[0]}")
+
+
+def summary(error: Exception, limit: int = 300) -> str:
+    """An error's text on one line; torch lists every parameter that does not fit."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def read_checkpoint(path: Path) -> dict:
@@ -184,7 +203,7 @@ def read_checkpoint(path: Path) -> dict:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
-        raise PanopticError(f"cannot read the checkpoint {path}: {error}") from error
+        raise PanopticError(f"cannot read the checkpoint {path}: {summary(error)}") from error
     if not isinstance(state, dict) or "recipe" not in state:
         raise PanopticError(f"{path} is no checkpoint of this project: it has no recipe")
     return state

@@ -6,16 +6,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from panoptic_ros.core import PanopticError
 from training.nets.mobilenet import MobileNetV2
 from training.nets.resnet import ResNet
 
 _BACKBONES = {"mobilenet_v2": MobileNetV2, "resnet50": lambda s: ResNet(50, s), "resnet101": lambda s: ResNet(101, s)}
+_OUTPUT_STRIDES = {"mobilenet_v2": (8, 16, 32), "resnet50": (16, 32), "resnet101": (16, 32)}
 
 
 def backbone(name: str, output_stride: int) -> nn.Module:
     """A feature extractor: image (B,3,h,w) -> {stride: (B,C,h/stride,w/stride)}, with `channels` by stride."""
     if name not in _BACKBONES:
-        raise ValueError(f"unknown backbone {name!r}; there are {', '.join(_BACKBONES)}")
+        raise PanopticError(f"unknown backbone {name!r}; there are {', '.join(_BACKBONES)}")
+    if output_stride not in _OUTPUT_STRIDES[name]:
+        raise PanopticError(f"output stride {output_stride} of {name}; there are {', '.join(map(str, _OUTPUT_STRIDES[name]))}")
     return _BACKBONES[name](output_stride)
 
 

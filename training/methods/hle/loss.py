@@ -7,8 +7,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
+from panoptic_ros.core import PanopticError
 from training.methods.hle.network import Fields, Network, precisions
 from training.methods.hle.targets import Targets, pool_means, targets
+
+SEMANTIC_LOSSES = ("lovasz", "cross_entropy", "associative")
+INSTANCE_LOSSES = ("lovasz", "lovasz_hinge", "cross_entropy", "associative")
 
 
 @dataclass
@@ -32,9 +36,19 @@ class LossSettings:
     seed: float = 1.0
     seed_foreground: float = 1.0
 
+    def __post_init__(self) -> None:
+        for key, choices in (("instance", INSTANCE_LOSSES), ("semantic", SEMANTIC_LOSSES)):
+            if getattr(self, key) not in choices:
+                raise PanopticError(f"unknown settings.loss.{key} {getattr(self, key)!r}; there are {', '.join(choices)}")
 
-def losses(network: Network, raw: Tensor, semantic: Tensor, instance: Tensor, things: Tensor, s: LossSettings) -> dict[str, Tensor]:
-    """The terms of eq. 16, each a scalar. raw: the network's output. semantic, instance: (B,h/stride,w/stride), -1 none. things: (C,)."""
+
+def losses(
+    network: Network, raw: Tensor, semantic: Tensor, instance: Tensor, things: Tensor, s: LossSettings
+) -> dict[str, Tensor]:
+    """The terms of eq. 16, each a scalar.
+
+    raw: the network's output. semantic, instance: (B,h/grid_stride,w/grid_stride), -1 none. things: (C,) bool.
+    """
     cells = draw_cells(semantic.shape, s.block, semantic.device)
     fields = network.fields(raw, s.grid_stride).at(cells)
     truth = targets(semantic.flatten(1)[:, cells], instance.flatten(1)[:, cells], things)
@@ -106,10 +120,12 @@ def instance_loss(exponent: Tensor, masks: Tensor, known: Tensor, kind: str) -> 
         return lovasz((1 - logit * (masks.float() * 2 - 1)).relu() * known, masks).mean()
     if kind == "cross_entropy":
         phi_logit = -exponent - torch.log(-torch.expm1(-exponent.clamp_min(1e-4)))
-        return (binary_cross_entropy_with_logits(phi_logit, masks.float(), reduction="none") * known).sum() / known.sum().clamp_min(1)
+        return (
+            binary_cross_entropy_with_logits(phi_logit, masks.float(), reduction="none") * known
+        ).sum() / known.sum().clamp_min(1)
     if kind == "associative":
         return exponent.sum() * 0
-    raise ValueError(f"unknown instance loss {kind!r}; there are lovasz, lovasz_hinge, cross_entropy, associative")
+    raise AssertionError(kind)  # LossSettings has refused it
 
 
 def lovasz(errors: Tensor, positive: Tensor) -> Tensor:
