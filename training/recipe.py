@@ -37,7 +37,7 @@ class Stage:
 
 @dataclass
 class Recipe:
-    """A model to train. name: the recipe's own, set by `load`. method: a folder of training/methods; `settings` are its `Settings`.
+    """A model to train. name: its own, set by `load`. method: a folder of training/methods; `settings` are its `Settings`.
 
     lr: peak of a one-cycle schedule (linear warm-up, cosine to zero). fast_lr: factor for `Method.fast_parameters`.
     clip: gradient norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32.

@@ -101,22 +101,17 @@ class Trainer:
     def update(self, batch: Batch) -> dict[str, float]:
         """One step. Returns the terms of the loss. Raises PanopticError when the loss is not finite."""
         image, semantic, instance = (part.to(self.device, non_blocking=True) for part in batch)
-        torch.manual_seed(
-            self.recipe.seed + 1_000_003 * self.step
-        )  # what a loss draws depends on the step alone, also after --resume
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate() * group["factor"]
         self.network.train()
-        torch.manual_seed(
-            self.recipe.seed + self.step
-        )  # what a step draws depends on the step alone, so that --resume changes nothing
+        # what a loss draws depends on the step alone, also after --resume
+        torch.manual_seed(self.recipe.seed + 1_000_003 * self.step)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             terms = self.method.losses(image.float().contiguous(memory_format=torch.channels_last), semantic, instance)
         loss = sum(terms.values())
         if not torch.isfinite(loss):
-            raise PanopticError(
-                f"the loss is {loss.item()} at step {self.step}: { ({k: v.item() for k, v in terms.items()}) }; try a lower lr"
-            )
+            values = {name: value.item() for name, value in terms.items()}
+            raise PanopticError(f"the loss is {loss.item()} at step {self.step}: {values}; try a lower lr")
         self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)

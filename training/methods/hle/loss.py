@@ -121,7 +121,7 @@ def instance_loss(exponent: Tensor, masks: Tensor, known: Tensor, kind: str) -> 
     if kind == "cross_entropy":
         phi_logit = -exponent - torch.log(-torch.expm1(-exponent.clamp_min(1e-4)))
         return (
-            binary_cross_entropy_with_logits(phi_logit, masks.float(), reduction="none") * known
+            binary_cross_entropy_with_logits(phi_logit, masks.to(phi_logit.dtype), reduction="none") * known
         ).sum() / known.sum().clamp_min(1)
     if kind == "associative":
         return exponent.sum() * 0
@@ -169,7 +169,7 @@ def class_mean_regression(means: Tensor, embedding: Tensor, semantic: Tensor) ->
 def variance_smoothness(log_sigma: Tensor, truth: Targets) -> Tensor:
     """Eq. 14 without gamma, mean over the pixels of things. log_sigma: (B,2,P)."""
     mean = pool_means(log_sigma, truth.instance).detach()  # B,L,2
-    mine = torch.einsum("bld,blp->bdp", mean, truth.instance.float())
+    mine = torch.einsum("bld,blp->bdp", mean, truth.instance.to(mean.dtype))
     inside = truth.instance.any(1, keepdim=True)
     return (((log_sigma - mine) ** 2) * inside).sum() / inside.sum().clamp_min(1)
 
@@ -187,7 +187,7 @@ def seed_loss(fields: Fields, exponent: Tensor, truth: Targets, things: Tensor, 
 def associative(embedding: Tensor, masks: Tensor, exists: Tensor, push: float, pull: float = 0.1) -> Tensor:
     """Eq. 1-2, mean over images. embedding: (B,E,P). masks: (B,L,P). exists: (B,L). push, pull: the hinges, L1 distances."""
     mean = pool_means(embedding, masks)  # B,L,E
-    mine = torch.einsum("bld,blp->bdp", mean, masks.float())
+    mine = torch.einsum("bld,blp->bdp", mean, masks.to(mean.dtype))
     spread = ((embedding - mine).abs().sum(1) - pull).relu() ** 2  # B,P
     pulled = (pool_means(spread.unsqueeze(1), masks)[..., 0] * exists).sum(1) / exists.sum(1).clamp_min(1)
     apart = (push - torch.cdist(mean, mean, p=1)).relu() ** 2

@@ -30,5 +30,5 @@ def targets(semantic: Tensor, instance: Tensor, things: Tensor) -> Targets:
 
 def pool_means(values: Tensor, masks: Tensor) -> Tensor:
     """Mean of values (B,D,P) under each of masks (B,L,P): (B,L,D), zero under an empty mask."""
-    weight = masks.float()
+    weight = masks.to(values.dtype)
     return torch.einsum("bdp,blp->bld", values, weight) / weight.sum(2, keepdim=True).clamp_min(1)
