@@ -48,7 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=size, metavar="HxW", help="default input size (default: the recipe's engine_size)")
     parser.add_argument("--data", metavar="DATASET:SPLIT", help="frames to verify with (default: the recipe's val split)")
     parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
-    parser.add_argument("settings", nargs="*", metavar="decoder.key=value", help="settings of the method that differ from the checkpoint's")
+    parser.add_argument(
+        "settings", nargs="*", metavar="decoder.key=value", help="settings of the method that differ from the checkpoint's"
+    )
     args = parser.parse_intermixed_args(arguments)
     try:
         folder = export(args)
@@ -150,7 +152,9 @@ def verify(folder: Path, args: argparse.Namespace) -> dict[str, float]:
         engine = open_engine(model, backend)
         found[backend] = float(np.mean([agreement(graph, engine, image) for image in images]))
         if found[backend] < LEAST_AGREEMENT:
-            raise PanopticError(f"{folder}: {backend} agrees with torch on {found[backend]:.4f} of the pixels; at least {LEAST_AGREEMENT}")
+            raise PanopticError(
+                f"{folder}: {backend} agrees with torch on {found[backend]:.4f} of the pixels; at least {LEAST_AGREEMENT}"
+            )
     return found
 
 

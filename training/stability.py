@@ -95,7 +95,8 @@ def run(args: argparse.Namespace) -> None:
 def observe(engine: Engine, model: Manifest, labels: tuple[Label, ...], frames: Iterable[TrueFrame]) -> list[list[Objects]]:
     """The objects of each frame of each sequence, as the engine sees them."""
     things = {label.id for label in labels if label.thing}
-    pipeline, videos = Pipeline(engine, model), []
+    pipeline = Pipeline(engine, model)
+    videos: list[list[Objects]] = []
     progress = tqdm(frames, unit="image", disable=None)
     for _, group in groupby(progress, key=lambda frame: frame.sequence or str(frame.image)):
         videos.append([])

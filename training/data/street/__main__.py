@@ -42,7 +42,7 @@ def size(text: str) -> tuple[int, int]:
 
 def write_video(path: Path, seed: int, count: int, rate_hz: float, shape: tuple[int, int]) -> None:
     """One scene as an mp4."""
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), rate_hz, (shape[1], shape[0]))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate_hz, (shape[1], shape[0]))
     if not writer.isOpened():
         raise PanopticError(f"cannot write the video {path}: the folder must exist and the name end in .mp4")
     for frame in tqdm(frames(seed, count, rate_hz, shape), total=count, unit="frame", desc=path.name):
