@@ -23,10 +23,10 @@ OFFSET = 0.3
 
 
 @cache
-def method(**decoder: float) -> Method:
+def method() -> Method:
     """HLE for `LABELS` with the smallest trunk, whose output is at stride 2."""
     network = NetworkSettings(aspp_width=8, skips=[[2, 4, 8]])
-    return Method(Settings(network, LossSettings(grid_stride=2, block=1), DecoderSettings(**decoder)), LABELS)
+    return Method(Settings(network, LossSettings(grid_stride=2, block=1), DecoderSettings()), LABELS)
 
 
 def decode(scene: Scene) -> tuple[np.ndarray, ...]:
