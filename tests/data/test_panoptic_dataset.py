@@ -1,0 +1,183 @@
+"""Training samples of a drawn data set: what they hold, what changes them and what is refused."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from panoptic_ros import coco
+from panoptic_ros.core import PanopticError
+from tests.data import tiny_dataset
+from training.data.panoptic import PanopticDataset, augment, colours, nearest, read_sample, read_split, stages_with_start, window
+from training.recipe import DataSettings, Recipe, Stage
+
+THINGS = (False, False, True, True)
+WHOLE = Stage(size=(64, 96), steps=3, batch=2, crop=(1.0, 1.0))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tiny_dataset.write(tmp_path / "tiny")
+
+
+def samples(root: Path, stage: Stage = WHOLE, first: int = 0, seed: int = 0, cache: bool = False) -> PanopticDataset:
+    recipe = Recipe("tiny", "tiny", "hle", DataSettings(str(root), cache=cache), [stage], seed=seed, settings=None)
+    return PanopticDataset(recipe, stage, first, 2)
+
+
+def equal(one: tuple[np.ndarray, ...], other: tuple[np.ndarray, ...]) -> bool:
+    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_sample_by_hand(root: Path) -> None:
+    labels, items = read_split(root, "train")
+    assert [label.name for label in labels] == ["road", "sky", "person", "car"]
+    image, semantic, instance = read_sample(items[0], THINGS)
+    assert image.shape == (64, 96, 3) and tuple(image[60, 50]) == tiny_dataset.COLORS[1]  # RGB
+    assert [semantic[y, x] for y, x in ((0, 0), (60, 50), (10, 50), (35, 80), (30, 12), (30, 30))] == [-1, 0, 1, 2, 3, 3]
+    assert sorted(np.unique(instance)) == [-1, 0, 1]
+    np.testing.assert_array_equal(instance >= 0, np.isin(tiny_dataset.ids_of(0), [70000, 500]))
+    assert instance[30, 12] != instance[30, 30]
+
+
+def test_crowds_have_a_class_and_no_instance(root: Path) -> None:
+    _, semantic, instance = read_sample(read_split(root, "train")[1][0], THINGS)
+    crowd = tiny_dataset.ids_of(0) == 3
+    assert (semantic[crowd] == 2).all() and (instance[crowd] == -1).all()
+
+
+def test_a_training_sample_has_the_stage_s_size_and_the_grid_of_the_loss(root: Path) -> None:
+    image, semantic, instance = samples(root, Stage(size=(32, 64), steps=2, batch=2))[3]
+    assert (image.shape, image.dtype) == ((3, 32, 64), np.uint8)
+    assert (semantic.shape, semantic.dtype) == (instance.shape, instance.dtype) == ((16, 32), np.int64)
+    assert all(part.flags.c_contiguous for part in (image, semantic, instance))
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_the_same_number_is_the_same_sample_whenever_asked_for(root: Path, cache: bool) -> None:
+    stage = Stage(size=(32, 64), steps=4, batch=2)
+    data = samples(root, stage, cache=cache)
+    first = [data[i] for i in range(8)]
+    again = samples(root, stage, cache=cache)
+    assert all(equal(again[i], first[i]) for i in (7, 0, 3, 3))
+    later = samples(root, stage, first=5)
+    assert equal(later[0], first[5])
+
+
+def test_other_numbers_and_seeds_are_other_samples(root: Path) -> None:
+    stage = Stage(size=(32, 64), steps=4, batch=2)
+    data = samples(root, stage)
+    assert not any(equal(data[i], data[j]) for i in range(8) for j in range(i))
+    assert not equal(data[0], samples(root, stage, seed=1)[0])
+
+
+def test_an_epoch_has_every_image_once(root: Path) -> None:
+    """The cars' left edge tells which of the four frames a sample is, flipped or not."""
+    data = samples(root, Stage(size=(64, 96), steps=3, batch=4, crop=(1.0, 1.0)))
+    for epoch in range(3):
+        found = [int((data[4 * epoch + i][2] >= 0).argmax(1).max()) for i in range(4)]
+        lefts = [min(left, 48 - 14 - left) for left in found]
+        assert sorted(lefts) == [5, 7, 9, 11]
+
+
+def test_flips_keep_image_and_targets_together(root: Path) -> None:
+    """Green is car 70000 and yellow car 500, whatever the colours' change; both orders appear."""
+    _, items = read_split(root, "train")
+    sample, sides = read_sample(items[1], THINGS), set()
+    for number in range(8):
+        image, semantic, instance = augment(sample, WHOLE, 2, np.random.default_rng(number))
+        red, green, blue = image[:, ::2, ::2].astype(int)
+        cars = (green > red + 20) & (green > blue + 20) | (np.minimum(red, green) > blue + 60)
+        np.testing.assert_array_equal(cars, semantic == 3)
+        first, second = ((instance == i).nonzero()[1].mean() for i in range(2))
+        sides.add(bool(first < second))
+    assert sides == {True, False}
+
+
+@pytest.mark.parametrize("crop", [(1.0, 1.0), (0.3, 0.6)])
+def test_windows_have_the_stage_s_aspect_and_lie_in_the_frame(crop: tuple[float, float]) -> None:
+    stage, rng = Stage(size=(256, 512), crop=crop), np.random.default_rng(0)
+    for size in ((480, 640), (100, 900), (720, 960)):
+        largest = min(size[0], size[1] / 2)
+        for _ in range(50):
+            rows, columns = window(size, stage, rng)
+            height, width = rows.stop - rows.start, columns.stop - columns.start
+            assert 0 <= rows.start and rows.stop <= size[0] and 0 <= columns.start and columns.stop <= size[1]
+            assert abs(width - 2 * height) <= 1
+            assert crop[0] * largest - 1 <= height <= crop[1] * largest + 1
+
+
+def test_cells_take_the_pixel_under_their_centre() -> None:
+    rows, columns = nearest((8, 8), (slice(0, 8), slice(10, 14)), 2)
+    assert rows.ravel().tolist() == [1, 3, 5, 7]
+    assert columns.ravel().tolist() == [10, 11, 12, 13]
+
+
+def test_colours_change_by_level_and_channel_alone() -> None:
+    gray = np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, 2)
+    changed = colours(gray, np.random.default_rng(0)).reshape(256, 3).astype(int)
+    assert (np.diff(changed, axis=0) >= 0).all()
+    assert not np.array_equal(changed[:, 0], np.arange(256))
+
+
+def test_stages_are_numbered_through() -> None:
+    recipe = Recipe("m", "m", "hle", stages=[Stage(steps=3, batch=4), Stage(steps=2, batch=5), Stage()], settings=None)
+    assert [(step, sample) for _, step, sample in stages_with_start(recipe)] == [(0, 0), (3, 12), (5, 22)]
+
+
+def test_missing_files_are_named(root: Path) -> None:
+    (root / "train" / "2.png").unlink()
+    (root / "panoptic_train" / "1.png").unlink()
+    with pytest.raises(PanopticError, match=r"2 of its 8 files are missing: \S*panoptic_train/1.png, \S*train/2.png"):
+        read_split(root, "train")
+
+
+def test_a_split_without_images_is_refused(root: Path) -> None:
+    tiny_dataset.edit(root, lambda content: content["annotations"].clear())
+    with pytest.raises(PanopticError, match="panoptic_train.json"):
+        read_split(root, "train")
+
+
+def test_a_missing_split_is_named(root: Path) -> None:
+    with pytest.raises(PanopticError, match="panoptic_test.json"):
+        read_split(root, "test")
+
+
+def test_an_unknown_category_is_answered_with_the_known_ones(root: Path) -> None:
+    tiny_dataset.edit(root, lambda content: content["annotations"][2]["segments_info"][0].update(category_id=99))
+    with pytest.raises(PanopticError, match=r"2.png has categories \[99\]; the labels are .*7.*26"):
+        read_split(root, "train")
+
+
+def test_an_annotation_of_a_missing_image_is_named(root: Path) -> None:
+    tiny_dataset.edit(root, lambda content: content["images"].pop(1))
+    with pytest.raises(PanopticError, match="1.png is of image 11, which is not in `images`"):
+        read_split(root, "train")
+
+
+def test_ids_that_the_json_lacks_are_named(root: Path) -> None:
+    tiny_dataset.edit(root, lambda content: [a["segments_info"].pop(0) for a in content["annotations"]])
+    with pytest.raises(PanopticError, match=r"\d.png has segment ids \[1\] that its JSON lacks"):
+        samples(root)[0]
+
+
+def test_an_image_of_another_size_than_its_ids_is_named(root: Path) -> None:
+    coco.write_ids(root / "panoptic_train" / "0.png", tiny_dataset.ids_of(0)[:32])
+    with pytest.raises(PanopticError, match=r"0.png is \(32, 96\), its image 0.png \(64, 96\)"):
+        read_sample(read_split(root, "train")[1][0], THINGS)
+
+
+@pytest.mark.parametrize("folder", ["train", "panoptic_train"])
+@pytest.mark.parametrize("content", [b"", b"no image at all", b"half"])
+def test_broken_files_are_named(root: Path, folder: str, content: bytes) -> None:
+    file = root / folder / "0.png"
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if content == b"half" else content)
+    with pytest.raises(PanopticError, match=f"{folder}/0.png"):
+        read_sample(read_split(root, "train")[1][0], THINGS)
+
+
+def test_ids_in_gray_are_refused(root: Path) -> None:
+    cv2.imwrite(str(root / "panoptic_train" / "0.png"), tiny_dataset.ids_of(0).astype(np.uint8))
+    with pytest.raises(PanopticError, match="a panoptic PNG is 8-bit RGB"):
+        read_sample(read_split(root, "train")[1][0], THINGS)
