@@ -93,6 +93,12 @@ class Trainer:
         self.network = self.method.network
         if recipe.backbone_weights:
             load_backbone(self.network.trunk.backbone, Path(recipe.backbone_weights))
+        if recipe.init:
+            start = read_checkpoint(Path(recipe.init))
+            try:
+                self.network.load_state_dict(start["average"])
+            except RuntimeError as error:
+                raise PanopticError(f"{recipe.init} is a checkpoint of another network than {recipe.model}'s: {summary(error)}") from error
         self.network.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.network, avg_fn=self._mix, use_buffers=True)
         self.optimiser = torch.optim.AdamW(parameter_groups(self.network, self.method.fast_parameters, recipe))
@@ -182,7 +188,10 @@ def load_backbone(backbone: torch.nn.Module, path: Path) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
         raise PanopticError(f"cannot read the backbone weights {path}: {summary(error)}") from error
-    missing, _ = backbone.load_state_dict(state, strict=False)
+    try:
+        missing, _ = backbone.load_state_dict(state, strict=False)
+    except (RuntimeError, TypeError) as error:
+        raise PanopticError(f"{path} holds weights of another network than the backbone: {summary(error)}") from error
     if missing:
         raise PanopticError(f"{path} lacks {len(missing)} parameters of the backbone, such as {missing[0]}")
 

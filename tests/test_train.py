@@ -1,0 +1,265 @@
+"""The training command on a drawn data set: a few steps of a tiny network, interrupted, continued and refused."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from panoptic_ros.core import Label, PanopticError
+from tests.data import tiny_dataset
+from training import recipe as recipes
+from training import train
+from training.nets.deeplab import backbone
+from training.recipe import Recipe
+
+RECIPE = """
+model: tiny
+method: hle
+stages: [{size: [32, 64], steps: 3, batch: 2}, {size: [64, 64], steps: 2, batch: 2}]
+precision: fp32
+warmup: 2
+lr: 1e-3
+settings: {network: {aspp_width: 8, skips: [[8, 4, 8], [2, 4, 8]], thomson: false}}
+"""
+
+LABELS = (Label(7, "road", False, (0, 0, 0)), Label(26, "car", True, (0, 0, 0)))
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_dataset.write(tmp_path_factory.mktemp("data") / "tiny")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.yaml"
+    path.write_text(RECIPE)
+    return path
+
+
+def run(file: Path, data: Path, out: Path, *arguments: str, save_every: int = 2) -> int:
+    options = ["--out", str(out), "--workers", "0", "--save-every", str(save_every)]
+    return train.main([str(file), f"data.root={data}", *arguments, *options])
+
+
+def refusal(capsys: pytest.CaptureFixture) -> str:
+    """The one line that an error leaves."""
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and error.endswith(lines[0] + "\n")
+    return lines[0]
+
+
+def weights(checkpoint: Path, key: str = "network") -> dict[str, torch.Tensor]:
+    return torch.load(checkpoint, weights_only=True)[key]
+
+
+def trained(recipe: Recipe) -> train.Trainer:
+    torch.manual_seed(0)
+    return train.Trainer(recipe, LABELS)
+
+
+def batch() -> train.Batch:
+    semantic = torch.zeros(1, 16, 16, dtype=torch.int64)
+    semantic[:, 4:8, 4:8] = 1
+    return torch.full((1, 3, 32, 32), 100, dtype=torch.uint8), semantic, semantic - 1
+
+
+@pytest.fixture
+def recipe(file: Path, data: Path) -> Recipe:
+    return recipes.load(str(file), [f"data.root={data}"])
+
+
+def test_a_run_leaves_a_checkpoint_and_a_log(file: Path, data: Path, tmp_path: Path) -> None:
+    assert run(file, data, tmp_path / "out") == 0
+    state = train.read_checkpoint(tmp_path / "out" / "last.pt")
+    assert (state["step"], state["recipe"]["model"], state["labels"][3]["name"]) == (5, "tiny", "car")
+    assert recipes.from_dict(state["recipe"]).stages[1].size == (64, 64)
+    assert not list((tmp_path / "out").glob("*.tmp"))
+    (entry,) = map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines())
+    assert entry["step"] == 5 and entry["lr"] < 1e-3
+    parts = [entry[name] for name in ("segmentation", "class_means", "instance", "variance", "seed")]
+    assert entry["loss"] == pytest.approx(sum(parts), rel=1e-5)
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    file: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one thread in fp32, to the last bit; the interruption comes after a checkpoint, in the middle of a stage."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert run(file, data, whole) == 0
+    update, calls = train.Trainer.update, 0
+
+    def interrupted(self: train.Trainer, batch: train.Batch) -> dict[str, float]:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise KeyboardInterrupt
+        return update(self, batch)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(train.Trainer, "update", interrupted)
+        run(file, data, parts)
+    assert train.read_checkpoint(parts / "last.pt")["step"] == 2
+    torch.manual_seed(99)
+    assert run(file, data, parts, "--resume") == 0
+    for key in ("network", "average"):
+        one, other = weights(whole / "last.pt", key), weights(parts / "last.pt", key)
+        assert set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_processes_that_load_data_change_nothing(file: Path, data: Path, recipe: Recipe) -> None:
+    alone, helped = (list(train.batches(recipe, 0, 2, workers)) for workers in (0, 1))
+    assert [len(found) for found in (alone, helped)] == [5, 5]
+    assert all(torch.equal(a, b) for one, other in zip(alone, helped) for a, b in zip(one, other))
+
+
+def test_batches_start_anywhere(recipe: Recipe) -> None:
+    everything = list(train.batches(recipe, 0, 2, 0))
+    assert [tuple(image.shape) for image, *_ in everything] == [(2, 3, 32, 64)] * 3 + [(2, 3, 64, 64)] * 2
+    for start in (1, 3, 4, 5):
+        rest = list(train.batches(recipe, start, 2, 0))
+        assert len(rest) == 5 - start
+        assert all(torch.equal(a[0], b[0]) for a, b in zip(rest, everything[start:]))
+
+
+def test_steps_learn_and_the_average_follows(recipe: Recipe) -> None:
+    trainer = trained(recipe)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    losses = [trainer.update(batch())["loss"] for _ in range(5)]
+    assert losses[-1] < losses[0]
+    moved, average = trainer.network.head.weight, trainer.average.module.head.weight
+    assert not torch.equal(moved, before["head.weight"])
+    assert 0 < (average - before["head.weight"]).norm() < (moved - before["head.weight"]).norm()
+    assert trainer.average.module.pixel_mean.flatten().tolist() == trainer.network.pixel_mean.flatten().tolist()
+
+
+def test_the_rate_warms_up_and_falls_to_zero(recipe: Recipe) -> None:
+    trainer, rates = trained(recipe), []
+    for trainer.step in range(6):
+        rates.append(trainer.rate())
+    cosine = [0.5 * (1 + math.cos(math.pi * part / 3)) for part in (0, 1, 2, 3)]
+    assert rates == pytest.approx([0.5e-3, 1e-3, *(1e-3 * value for value in cosine)], abs=1e-9)
+
+
+def test_only_weights_decay_and_the_class_means_are_fast(recipe: Recipe) -> None:
+    network = trained(recipe).network
+    weights_, others, fast = train.parameter_groups(network, ("means", "log_precision"), recipe)
+    assert {parameter.ndim for parameter in weights_["params"]} == {4} and weights_["weight_decay"] == 0.01
+    assert {parameter.ndim for parameter in others["params"]} == {1} and others["weight_decay"] == 0.0
+    assert [id(p) for p in fast["params"]] == [id(network.means), id(network.log_precision)] and fast["factor"] == 5.0
+    count = sum(len(group["params"]) for group in (weights_, others, fast))
+    assert count == len(list(network.parameters()))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_its_terms(recipe: Recipe) -> None:
+    trainer = trained(recipe)
+    with torch.no_grad():
+        trainer.network.means[0] = float("nan")
+    before = trainer.network.head.weight.clone()
+    with pytest.raises(PanopticError, match="the loss is nan at step 0: .*'segmentation': nan.*; try a lower lr"):
+        trainer.update(batch())
+    assert torch.equal(trainer.network.head.weight, before)
+
+
+def test_a_gradient_that_is_not_finite_is_left_out(recipe: Recipe) -> None:
+    trainer = trained(recipe)
+    before = trainer.network.head.weight.clone()
+    trainer.network.head.weight.register_hook(lambda gradient: gradient * float("inf"))
+    assert not math.isfinite(trainer.update(batch())["gradient"])
+    assert trainer.step == 1 and torch.equal(trainer.network.head.weight, before)
+
+
+def test_a_finished_run_is_not_overwritten(file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "last.pt").write_bytes(b"precious")
+    assert run(file, data, tmp_path) == 2
+    assert "last.pt exists: continue it with --resume, or choose another --out" in refusal(capsys)
+    assert (tmp_path / "last.pt").read_bytes() == b"precious"
+
+
+def test_a_checkpoint_of_another_network_is_refused(
+    file: Path, data: Path, recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    recipe.settings.network.aspp_width = 16
+    trained(recipe).save(tmp_path / "last.pt")
+    assert run(file, data, tmp_path, "--resume") == 2
+    assert "last.pt is a checkpoint of another network than tiny's" in refusal(capsys)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no checkpoint", b"PK\x03\x04 cut short"])
+def test_what_is_no_checkpoint_is_refused(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "last.pt").write_bytes(content)
+    assert run(file, data, tmp_path, "--resume") == 2
+    assert "cannot read the checkpoint" in refusal(capsys)
+
+
+def test_weights_of_something_else_are_no_checkpoint(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "last.pt")
+    assert run(file, data, tmp_path, "--resume") == 2
+    assert "no checkpoint of this project" in refusal(capsys)
+
+
+def test_backbone_weights_are_those_of_the_file(recipe: Recipe, tmp_path: Path) -> None:
+    """As torchvision saves them: with a classifier that the backbone lacks."""
+    torch.manual_seed(5)
+    state = backbone("mobilenet_v2", 32).state_dict()
+    torch.save({**state, "classifier.1.weight": torch.zeros(1000, 1280)}, tmp_path / "imagenet.pth")
+    recipe.backbone_weights = str(tmp_path / "imagenet.pth")
+    found = trained(recipe).network.trunk.backbone.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_backbone_weights_of_another_network_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
+    recipe.backbone_weights = str(tmp_path / "resnet.pth")
+    with pytest.raises(PanopticError, match="lacks [0-9]+ parameters of the backbone, such as features.0.0.weight"):
+        trained(recipe)
+
+
+def test_backbone_weights_of_another_size_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    state = backbone("mobilenet_v2", 32).state_dict()
+    torch.save({**state, "features.0.0.weight": torch.zeros(16, 3, 3, 3)}, tmp_path / "narrow.pth")
+    recipe.backbone_weights = str(tmp_path / "narrow.pth")
+    with pytest.raises(PanopticError, match="narrow.pth.*features.0.0.weight"):
+        trained(recipe)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.root=nowhere", "nowhere"),
+        ("learning_rate=1", "unknown recipe key 'learning_rate'"),
+        ("settings.network.backbone=vgg", "unknown backbone 'vgg'; there are mobilenet_v2"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_in_one_line(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, override: str, message: str
+) -> None:
+    assert run(file, data, tmp_path / "out", override) == 2
+    assert message in refusal(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_broken_file_is_named_in_one_line(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture, workers: str) -> None:
+    data = tiny_dataset.write(tmp_path / "tiny")
+    for number in range(4):
+        (data / "panoptic_train" / f"{number}.png").write_bytes(b"broken")
+    arguments = [str(file), f"data.root={data}", "--out", str(tmp_path / "out"), "--workers", workers]
+    assert train.main(arguments) == 2
+    assert refusal(capsys).startswith("error: cannot read the panoptic PNG")
