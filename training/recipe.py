@@ -40,7 +40,8 @@ class Recipe:
     """A model to train. name: its own, set by `load`. method: a folder of training/methods; `settings` are its `Settings`.
 
     lr: peak of a one-cycle schedule (linear warm-up, cosine to zero). fast_lr: factor for `Method.fast_parameters`.
-    clip: gradient norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32.
+    clip: gradient norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32. init: a
+    checkpoint of the same network, whose averaged weights training starts from.
     """
 
     name: str = ""
@@ -49,6 +50,7 @@ class Recipe:
     data: DataSettings = field(default_factory=DataSettings)
     stages: list[Stage] = field(default_factory=lambda: [Stage()])
     backbone_weights: str | None = None
+    init: str | None = None
     lr: float = 1e-3
     fast_lr: float = 5.0
     weight_decay: float = 0.01

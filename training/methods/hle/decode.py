@@ -18,7 +18,7 @@ class DecoderSettings:
     """stride: pixels per cell of the decoding grid (4, 2 or 1; supplement C). seeds: how many candidates at most.
 
     seed_threshold, merge_threshold, instance_threshold, stuff_threshold: on s, Phi of two seeds, Phi of a pixel, psi.
-    min_area, min_stuff_area: cells that a segment must have, else its pixels are void.
+    min_stuff_area: cells that a stuff segment must have, else its pixels are void.
     """
 
     stride: int = 2
@@ -27,7 +27,6 @@ class DecoderSettings:
     merge_threshold: float = 0.3
     instance_threshold: float = 0.3
     stuff_threshold: float = 0.3
-    min_area: int = 0
     min_stuff_area: int = 0
 
 

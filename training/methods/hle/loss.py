@@ -94,7 +94,7 @@ def instance_terms(network: Network, fields: Fields, truth: Targets, things: Ten
         instance = instance_loss(exponent[rows], truth.instance[rows], known.repeat_interleave(rows.sum(1), 0), s.instance)
         if s.instance == "associative":
             instance = associative(embedding, truth.instance, truth.exists, push=0.5)
-        variance = s.variance * variance_smoothness(fields.log_sigma, truth)
+        variance = s.variance * variance_smoothness(sigmas(fields.log_sigma), truth)
     return {"instance": instance, "variance": variance, "seed": s.seed * seed_loss(fields, exponent, truth, things, s)}
 
 
@@ -166,12 +166,17 @@ def class_mean_regression(means: Tensor, embedding: Tensor, semantic: Tensor) ->
     return ((normalize(means, dim=1) - batch) ** 2).sum(1)[present[0]].sum() / present.sum().clamp_min(1)
 
 
-def variance_smoothness(log_sigma: Tensor, truth: Targets) -> Tensor:
-    """Eq. 14 without gamma, mean over the pixels of things. log_sigma: (B,2,P)."""
-    mean = pool_means(log_sigma, truth.instance).detach()  # B,L,2
-    mine = torch.einsum("bld,blp->bdp", mean, truth.instance.to(mean.dtype))
+def sigmas(log_sigma: Tensor) -> Tensor:
+    """(B,2,P) sigma of the embedding and of the position, in image heights. log_sigma: (B,2,P)."""
+    return (2 * torch.cat(precisions(log_sigma), 1)) ** -0.5
+
+
+def variance_smoothness(sigma: Tensor, truth: Targets) -> Tensor:
+    """Eq. 14 without gamma, mean over the pixels of things. sigma: (B,2,P)."""
+    mean = pool_means(sigma, truth.instance).detach()  # B,L,2
+    mine = torch.einsum("bld,blp->bdp", mean, truth.instance.float())
     inside = truth.instance.any(1, keepdim=True)
-    return (((log_sigma - mine) ** 2) * inside).sum() / inside.sum().clamp_min(1)
+    return (((sigma - mine) ** 2) * inside).sum() / inside.sum().clamp_min(1)
 
 
 def seed_loss(fields: Fields, exponent: Tensor, truth: Targets, things: Tensor, s: LossSettings) -> Tensor:
