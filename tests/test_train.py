@@ -214,6 +214,24 @@ def test_weights_of_something_else_are_no_checkpoint(
     assert "no checkpoint of this project" in refusal(capsys)
 
 
+def test_a_run_can_start_from_the_averaged_weights_of_another(recipe: Recipe, tmp_path: Path) -> None:
+    first = trained(recipe)
+    first.update(batch())
+    first.update(batch())
+    first.save(tmp_path / "first.pt")
+    recipe.init = str(tmp_path / "first.pt")
+    second, expected = trained(recipe), first.average.module.state_dict()
+    assert second.step == 0
+    assert all(torch.equal(value, expected[name]) for name, value in second.network.state_dict().items())
+
+
+def test_a_start_from_another_network_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    trained(recipe).save(tmp_path / "first.pt")
+    recipe.settings.network.aspp_width, recipe.init = 16, str(tmp_path / "first.pt")
+    with pytest.raises(PanopticError, match="first.pt is a checkpoint of another network than tiny's"):
+        trained(recipe)
+
+
 def test_backbone_weights_are_those_of_the_file(recipe: Recipe, tmp_path: Path) -> None:
     """As torchvision saves them: with a classifier that the backbone lacks."""
     torch.manual_seed(5)

@@ -98,7 +98,9 @@ class Trainer:
             try:
                 self.network.load_state_dict(start["average"])
             except RuntimeError as error:
-                raise PanopticError(f"{recipe.init} is a checkpoint of another network than {recipe.model}'s: {summary(error)}") from error
+                raise PanopticError(
+                    f"{recipe.init} is a checkpoint of another network than {recipe.model}'s: {summary(error)}"
+                ) from error
         self.network.to(self.device, memory_format=torch.channels_last)
         self.average = AveragedModel(self.network, avg_fn=self._mix, use_buffers=True)
         self.optimiser = torch.optim.AdamW(parameter_groups(self.network, self.method.fast_parameters, recipe))

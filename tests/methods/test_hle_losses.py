@@ -194,13 +194,20 @@ def test_the_exponent_is_that_of_equation_8() -> None:
         np.testing.assert_allclose(found[number], expected, rtol=1e-4, atol=1e-6)
 
 
+def test_sigmas_by_hand() -> None:
+    """1 / (2 sigma^2) is 10 and 20 where the channels are 0, and e^5 times smaller where they are 1."""
+    found = loss.sigmas(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]))
+    expected = [[0.05**0.5, (0.05 * math.exp(5)) ** 0.5], [0.025**0.5, (0.025 * math.exp(5)) ** 0.5]]
+    assert torch.allclose(found, torch.tensor([expected]))
+
+
 def test_variances_are_pulled_together_and_their_mean_stands_still() -> None:
     """Eq. 14 with the stop gradient: |0 - 1|^2 + |2 - 1|^2 over two cells, the gradient 2 (x - mean) / n."""
-    log_sigma = torch.tensor([[[0.0, 2.0, 5.0, 1.0, 1.0, 9.0], [3.0, 3.0, 4.0, 0.0, 0.0, 0.0]]], requires_grad=True)
-    value = loss.variance_smoothness(log_sigma, some_targets())
+    sigma = torch.tensor([[[0.0, 2.0, 5.0, 1.0, 1.0, 9.0], [3.0, 3.0, 4.0, 0.0, 0.0, 0.0]]], requires_grad=True)
+    value = loss.variance_smoothness(sigma, some_targets())
     value.backward()
     assert value.item() == pytest.approx(2 / 3)  # three cells of objects; the crowd, road and void do not count
-    assert torch.allclose(log_sigma.grad, torch.tensor([[[-2 / 3, 2 / 3, 0, 0, 0, 0], [0.0] * 6]]))
+    assert torch.allclose(sigma.grad, torch.tensor([[[-2 / 3, 2 / 3, 0, 0, 0, 0], [0.0] * 6]]))
 
 
 def test_seeds_aim_at_phi_and_at_zero_on_stuff() -> None:
