@@ -95,9 +95,11 @@ def precisions(log_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """1 / (2 sigma^2) of the instance kernel (eq. 7) and 1 / (2 sigma_spatial^2) (eq. 8). log_sigma: (..,2,P); results (..,1,P).
 
     exp(5 x), because one step of the optimiser has to move a variance much further than an embedding (Neven et al. use 10).
+    The spatial kernel starts narrow, 0.03 image heights: the pull that widens it for a large object is strong, while the push that
+    would narrow a wide one for a small object fades with the square of the object's size.
     """
     embedding = (-5 * log_sigma[..., :1, :] + math.log(10.0)).clamp(-3, 7).exp()
-    spatial = (-5 * log_sigma[..., 1:, :] + math.log(20.0)).clamp(-3, 9).exp()
+    spatial = (-5 * log_sigma[..., 1:, :] + math.log(600.0)).clamp(-3, 9).exp()
     return embedding, spatial
 
 
