@@ -18,6 +18,9 @@ from training.methods.hle.targets import Targets, pool_means, targets
 PRECISION, SPATIAL = 400.0, 0.5
 """1 / (2 sigma^2) of embeddings and of positions in image heights."""
 
+AT_ZERO = 10.0, 600.0
+"""The same of a network whose variance channels are 0; they are exp(5) times smaller where the channels are 1."""
+
 OFFSET = 0.3
 """How far an object's embedding lies from its class mean."""
 
@@ -52,8 +55,13 @@ def raw(hle: Method, scene: Scene) -> Tensor:
     embedding = normalize(home + OFFSET * (own.T @ offsets), dim=1).T
     seed = own.T @ torch.from_numpy(scene.confidence).float() * phi(truth, height, width)
     logit = torch.logit(seed.clamp(1e-5, 1 - 1e-5)).unsqueeze(0)
-    variances = torch.tensor([[math.log(10 / PRECISION) / 5], [math.log(20 / SPATIAL) / 5]]).expand(2, height * width)
+    variances = torch.tensor(channels(PRECISION, SPATIAL)).unsqueeze(1).expand(2, height * width)
     return torch.cat([embedding, variances, logit]).view(1, -1, height, width)
+
+
+def channels(precision: float, spatial: float) -> list[float]:
+    """The raw values of the two variance channels."""
+    return [math.log(zero / value) / 5 for zero, value in zip(AT_ZERO, (precision, spatial))]
 
 
 def phi(truth: Targets, height: int, width: int) -> Tensor:

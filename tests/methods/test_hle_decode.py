@@ -48,8 +48,7 @@ def decoder(**settings: float) -> Decoder:
 
 def big_phi(e: np.ndarray, raw_sigma: np.ndarray, rho: np.ndarray, one: int, other: int) -> float:
     """Phi of section 3.5: how sure seed `one` is that `other` belongs to it."""
-    variance = math.exp(min(7, max(-3, math.log(10) - 5 * raw_sigma[one, 0])))
-    spatial = math.exp(min(9, max(-3, math.log(20) - 5 * raw_sigma[one, 1])))
+    variance, spatial = (zero * math.exp(-5 * raw) for zero, raw in zip(ideal_hle.AT_ZERO, raw_sigma[one]))
     return math.exp(-variance * (1 - e[one] @ e[other]) - spatial * ((rho[one] - rho[other]) ** 2).sum())
 
 
@@ -70,7 +69,8 @@ def test_seeds_are_merged_as_greedily_as_one_by_one(case: int) -> None:
     count, apart = int(rng.integers(1, 24)), float(rng.choice([0.02, 0.1, 0.3]))
     embedding = rng.normal(size=(count, E)) * rng.choice([0.1, 0.5, 1.0]) + [1, 0, 0, 0]
     embedding = embedding / np.linalg.norm(embedding, axis=1, keepdims=True)
-    raw_sigma, score = rng.uniform(-0.4, 0.6, (count, 2)), rng.permutation(np.linspace(0.2, 0.95, count))
+    raw_sigma = rng.uniform(-0.4, 0.6, (count, 2)) + ideal_hle.channels(10, 20)
+    score = rng.permutation(np.linspace(0.2, 0.95, count))
     rho = np.stack([np.arange(count) * apart, np.zeros(count)], 1)
     phi = np.array([[big_phi(embedding, raw_sigma, rho, i, j) for j in range(count)] for i in range(count)])
     seeds = found_seeds(decoder(seeds=count, seed_threshold=0.4, merge_threshold=0.3), row(embedding, raw_sigma, score, apart))
@@ -81,7 +81,7 @@ def test_seeds_are_merged_as_greedily_as_one_by_one(case: int) -> None:
 def chain(length: int) -> tuple[Fields, np.ndarray]:
     """Seeds of falling score on a line, each of which claims the next one only."""
     embedding, score = np.tile([1.0, 0, 0, 0], (length, 1)), np.linspace(0.9, 0.6, length)
-    raw_sigma = np.zeros((length, 2))  # 1 / (2 sigma_spatial^2) = 20: Phi is 0.44 at 0.2 image heights and 0.04 at 0.4
+    raw_sigma = np.tile(ideal_hle.channels(10, 20), (length, 1))  # Phi is 0.44 at 0.2 image heights and 0.04 at 0.4
     return row(embedding, raw_sigma, score, 0.2), score
 
 

@@ -14,7 +14,7 @@ from tests.methods import ideal_hle
 from tests.methods.scene import CAR, PERSON, ROAD, SKY, THINGS, Scene, draw
 from training.methods.hle import loss
 from training.methods.hle.loss import INSTANCE_LOSSES, SEMANTIC_LOSSES, LossSettings
-from training.methods.hle.network import Fields, Network, NetworkSettings, initial_means
+from training.methods.hle.network import Fields, Network, NetworkSettings, initial_means, precisions
 from training.methods.hle.targets import Targets, pool_means, targets
 
 THING_CLASSES = torch.tensor(THINGS)
@@ -187,7 +187,7 @@ def test_the_exponent_is_that_of_equation_8() -> None:
     e, raw, rho = (x.detach()[0].numpy() for x in (fields.embedding, fields.log_sigma, fields.position))
     for number, members in enumerate([[0, 1], [2]]):
         mean = e[:, members].mean(1) / np.linalg.norm(e[:, members].mean(1))
-        variance, spatial = 10 * np.exp(-5 * raw[0, members].mean()), 20 * np.exp(-5 * raw[1, members].mean())
+        variance, spatial = ideal_hle.AT_ZERO * np.exp(-5 * raw[:, members].mean(1))
         expected = [
             variance * (1 - mean @ e[:, i]) + spatial * ((rho[:, i] - rho[:, members].mean(1)) ** 2).sum() for i in range(6)
         ]
@@ -195,10 +195,15 @@ def test_the_exponent_is_that_of_equation_8() -> None:
 
 
 def test_sigmas_by_hand() -> None:
-    """1 / (2 sigma^2) is 10 and 20 where the channels are 0, and e^5 times smaller where they are 1."""
-    found = loss.sigmas(torch.tensor([[[0.0, 1.0], [0.0, 1.0]]]))
-    expected = [[0.05**0.5, (0.05 * math.exp(5)) ** 0.5], [0.025**0.5, (0.025 * math.exp(5)) ** 0.5]]
-    assert torch.allclose(found, torch.tensor([expected]))
+    """Where 1 / (2 sigma^2) is 50 and 2, and 12.5 and 8."""
+    raw = torch.tensor([ideal_hle.channels(50, 2), ideal_hle.channels(12.5, 8)]).T.unsqueeze(0)
+    assert torch.allclose(loss.sigmas(raw), torch.tensor([[[0.1, 0.2], [0.5, 0.25]]]))
+
+
+def test_variances_have_bounds() -> None:
+    """1 / (2 sigma^2) stays within exp(-3) and exp(7), of positions exp(9), whatever the network says."""
+    found = precisions(torch.tensor([[[-50.0, 50.0], [-50.0, 50.0]]]))
+    assert torch.cat(found, 1).log().flatten().tolist() == pytest.approx([7, -3, 9, -3], abs=1e-5)
 
 
 def test_variances_are_pulled_together_and_their_mean_stands_still() -> None:
