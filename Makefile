@@ -1,6 +1,5 @@
 # `make demo` and `make test` do all their set-up, in .venv; what is installed already is not installed again.
-# PYTHON=python3.12 takes another Python (3.10 or later). Without a GPU, the CPU build of torch saves gigabytes:
-# PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make test
+# PYTHON=python3.12 takes another Python (3.10 or later).
 
 PYTHON ?= python3
 VENV := .venv
