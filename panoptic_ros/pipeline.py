@@ -76,12 +76,12 @@ def check_frame(frame: np.ndarray) -> None:
 
 def _segments(slots: Slots, way: Geometry) -> list[Segment]:
     """The slots that can be seen in the frame, in their order, with the value in `slots.ids` as `id`."""
-    regions = way.regions(slots.ids)
     embedding = slots.embedding.copy()  # segments outlive the engine's buffers
     embedding.flags.writeable = False
+    category, score, embeddings = slots.category.tolist(), slots.score.tolist(), list(embedding)
     return [
-        Segment(value, int(slots.category[value - 1]), float(slots.score[value - 1]), area, box, embedding[value - 1])
-        for value, (area, box) in regions.items()
+        Segment(value, category[value - 1], score[value - 1], area, box, embeddings[value - 1])
+        for value, (area, box) in way.regions(slots.ids).items()
     ]
 
 
@@ -90,6 +90,6 @@ def _painted(grid: np.ndarray, found: list[Segment], segments: list[Segment], wa
     values = np.zeros(256, np.int32)
     for before, after in zip(found, segments):
         values[before.id] = after.id
-    ids = way.paint(values[grid])
+    ids = way.paint(values.take(grid))
     ids.flags.writeable = False
     return ids

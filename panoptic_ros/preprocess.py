@@ -1,4 +1,4 @@
-"""Frame -> engine input, and from the decoding grid back to the frame: `letterbox` and `Geometry`."""
+"""Frame -> engine input, and from the decoding grid back to the frame: `letterbox`, `Geometry`, and a grid as `Rectangles`."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from scipy.ndimage import find_objects
 
 GREY = 114
 """Value of the padding."""
@@ -19,40 +18,42 @@ class Region(NamedTuple):
     box: tuple[int, int, int, int]
 
 
+class Rectangles(NamedTuple):
+    """Parts of a picture that have one id each. value: (N,) uint8. x0, y0, x1, y1: (N,) int32, half-open, pixels."""
+
+    value: np.ndarray
+    x0: np.ndarray
+    y0: np.ndarray
+    x1: np.ndarray
+    y1: np.ndarray
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Geometry:
     """Where a frame lies in the engine input and on the decoding grid; made by `geometry`.
 
     engine_size: (h, w). inner: (top, left, height, width) of the frame in the engine input, pixels.
     rows: (H,) and columns: (W,), ascending: the grid row and column that each frame row and column reads (nearest).
+    row_edges: (h' + 1,) and column_edges: (w' + 1,): grid row r is read by the frame rows row_edges[r] to row_edges[r + 1].
     """
 
     engine_size: tuple[int, int]
     inner: tuple[int, int, int, int]
     rows: np.ndarray
     columns: np.ndarray
+    row_edges: np.ndarray
+    column_edges: np.ndarray
 
     def paint(self, values: np.ndarray) -> np.ndarray:
         """values: (h', w') on the grid -> (H, W) in the frame, same dtype."""
         return values.take(self.columns, axis=1).take(self.rows, axis=0)
 
     def regions(self, ids: np.ndarray) -> dict[int, Region]:
-        """The region of every id but 0 that `paint(ids)` would show, exactly, without painting. ids: (h', w') uint8.
-
-        A grid cell counts as many frame rows times columns as read it; a cell of the padding is read by none.
-        """
-        used_rows, y_edges = _runs(self.rows)
-        used_columns, x_edges = _runs(self.columns)
-        seen = ids[used_rows][:, used_columns]
-        pixels = np.outer(np.diff(y_edges), np.diff(x_edges))
-        areas = np.bincount(seen.ravel(), weights=pixels.ravel())
-        regions = {}
-        for value, found in enumerate(find_objects(seen), start=1):
-            if found is not None:
-                y, x = found
-                x0, y0, x1, y1 = int(x_edges[x.start]), int(y_edges[y.start]), int(x_edges[x.stop]), int(y_edges[y.stop])
-                regions[value] = Region(int(areas[value]), (x0, y0, x1, y1))
-        return regions
+        """The region of every id but 0 that `paint(ids)` would show, exactly, without painting. ids: (h', w') uint8."""
+        cells, x, y = runs(ids), self.column_edges, self.row_edges
+        values, areas, boxes = measure(Rectangles(cells.value, x[cells.x0], y[cells.y0], x[cells.x1], y[cells.y1]))
+        boxes_px = map(tuple, boxes.tolist())
+        return dict(zip(values.tolist(), map(Region, areas.tolist(), boxes_px)))
 
 
 @lru_cache(maxsize=16)
@@ -64,7 +65,8 @@ def geometry(frame_size: tuple[int, int], engine_size: tuple[int, int], stride: 
     width = min(max(round(frame_w * scale), 1), engine_w)
     top, left = (engine_h - height) // 2, (engine_w - width) // 2
     rows, columns = _cells(frame_h, height, top, stride), _cells(frame_w, width, left, stride)
-    return Geometry(engine_size, (top, left, height, width), rows, columns)
+    edges = _edges(rows, engine_h // stride), _edges(columns, engine_w // stride)
+    return Geometry(engine_size, (top, left, height, width), rows, columns, *edges)
 
 
 def letterbox(frame: np.ndarray, to: Geometry) -> np.ndarray:
@@ -83,6 +85,31 @@ def letterbox(frame: np.ndarray, to: Geometry) -> np.ndarray:
     return np.ascontiguousarray(frame)[np.newaxis]
 
 
+def runs(ids: np.ndarray) -> Rectangles:
+    """All pixels as horizontal runs of one id, a row high, in reading order. ids: (h', w') uint8."""
+    flat, width = ids.ravel(), ids.shape[1]
+    starts_here = np.empty(flat.size, np.bool_)
+    np.not_equal(flat[1:], flat[:-1], out=starts_here[1:])
+    starts_here[::width] = True
+    start = np.flatnonzero(starts_here).astype(np.int32)  # half the memory is half the time
+    y = start // width
+    x0 = start - y * width
+    x1 = np.append(start[1:], np.int32(flat.size)) - y * width
+    return Rectangles(flat[start], x0, y, x1, y + 1)
+
+
+def measure(parts: Rectangles) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """values (n,) ascending, areas (n,) and boxes (n, 4) of the ids but 0 that have pixels."""
+    area = (parts.x1 - parts.x0) * (parts.y1 - parts.y0)
+    value = parts.value * (area > 0)
+    order = np.argsort(value, kind="stable")  # a radix sort for uint8
+    values = np.flatnonzero(np.bincount(value, minlength=256)[1:]) + 1
+    first = value[order].searchsorted(values.astype(np.uint8))
+    low = [np.minimum.reduceat(edge[order], first) for edge in (parts.x0, parts.y0)]
+    high = [np.maximum.reduceat(edge[order], first) for edge in (parts.x1, parts.y1)]
+    return values, np.add.reduceat(area[order], first, dtype=np.int64), np.stack(low + high, axis=1)
+
+
 def _cells(frame: int, inner: int, start: int, stride: int) -> np.ndarray:
     """(frame,) the grid cell under the centre of each of `frame` pixels that are scaled to `inner` and moved by `start`.
 
@@ -93,7 +120,6 @@ def _cells(frame: int, inner: int, start: int, stride: int) -> np.ndarray:
     return np.clip(cells, first, last) if first <= last else cells
 
 
-def _runs(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The n different cells of an ascending array, and the n + 1 edges between their runs."""
-    used, starts = np.unique(cells, return_index=True)
-    return used, np.append(starts, len(cells))
+def _edges(cells: np.ndarray, count: int) -> np.ndarray:
+    """(count + 1,) int32: where in the ascending `cells` each of `count` cells starts, and the end."""
+    return np.searchsorted(cells, np.arange(count + 1)).astype(np.int32)

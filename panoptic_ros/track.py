@@ -1,7 +1,6 @@
-"""One tracked object: where it was, how it moves, what it looks like and which identity it has."""
+"""The tracked objects, one row each: where they were, how they move, what they look like and which identity they have."""
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -16,78 +15,116 @@ MIN_STEP_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
-    """One thing in one frame.
+class Sightings:
+    """The things (S) of one frame.
 
-    slot: its value in the grid. category: a `Label.id`. score: 0..1. box: (x0, y0, x1, y1), half-open, grid pixels.
-    embedding: (E,) float unit vector, or zeros where the engine gave none.
+    slot: (S,) values in the grid. category: (S,) `Label.id`. score: (S,) 0..1. area: (S,) grid pixels.
+    box: (S, 4) x0, y0, x1, y1, half-open, grid pixels. embedding: (S, E) float unit vectors, or zeros where the engine gave none.
     """
 
-    slot: int
-    category: int
-    score: float
-    box: tuple[int, int, int, int]
+    slot: np.ndarray
+    category: np.ndarray
+    score: np.ndarray
+    area: np.ndarray
+    box: np.ndarray
     embedding: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.slot)
+
+    def take(self, rows: np.ndarray) -> "Sightings":
+        """Those of the given rows, in their order."""
+        return Sightings(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
 @dataclass(slots=True, eq=False)
-class Track:
-    """An object over time. `number` is its identity, None until it is confirmed; `category` may change until then.
+class Tracks:
+    """Objects (T) over time. `number` is the identity, 0 until it is confirmed; `category` may change until then.
 
-    box: where it was last seen, grid pixels. velocity: x, y of its centre, grid pixels per second.
-    embedding: (E,) of the last sighting. mean_embedding: (E,) exponential average, unit length. seen_ns: stamp of the last
-    sighting.
-    slot: its value in the grid of that sighting. votes: category -> summed score.
+    box: (T, 4) where it was last seen, grid pixels. velocity: (T, 2) x, y of its centre, grid pixels per second.
+    embedding: (T, E) of the last sighting. mean_embedding: (T, E) exponential average, unit length. seen_ns: (T,) int64, stamp of
+    the last sighting. slot: (T,) its value in the previous grid, 0 if it was not seen there. hits: (T,) sightings.
+    votes: (T, C) summed score for each of `categories` (C,) ascending; -inf where it was never seen as one.
     """
 
-    box: tuple[int, int, int, int]
+    categories: np.ndarray
+    box: np.ndarray
+    velocity: np.ndarray
     embedding: np.ndarray
     mean_embedding: np.ndarray
-    seen_ns: int
-    slot: int
-    category: int
-    votes: dict[int, float]
-    velocity: tuple[float, float] = (0.0, 0.0)
-    hits: int = 1
-    number: int | None = None
+    seen_ns: np.ndarray
+    slot: np.ndarray
+    category: np.ndarray
+    votes: np.ndarray
+    hits: np.ndarray
+    number: np.ndarray
 
     @classmethod
-    def start(cls, sighting: Sighting, stamp_ns: int) -> "Track":
-        """A tentative track of a thing seen for the first time."""
-        s = sighting
-        return cls(s.box, s.embedding, s.embedding, stamp_ns, s.slot, s.category, {s.category: s.score})
+    def start(cls, seen: Sightings, stamp_ns: int, categories: np.ndarray) -> "Tracks":
+        """A tentative track of each thing seen for the first time."""
+        count, column = len(seen), np.searchsorted(categories, seen.category)
+        votes = np.full((count, len(categories)), -np.inf)
+        votes[np.arange(count), column] = seen.score
+        still, stamps = np.zeros((count, 2)), np.full(count, stamp_ns, np.int64)
+        hits, number = np.ones(count, np.int64), np.zeros(count, np.int64)
+        looks = seen.embedding.copy(), seen.embedding.copy()
+        return cls(categories, seen.box.copy(), still, *looks, stamps, seen.slot.copy(), seen.category.copy(), votes, hits, number)
 
-    def unseen_s(self, stamp_ns: int) -> float:
-        """Seconds from the last sighting to `stamp_ns`."""
+    def __len__(self) -> int:
+        return len(self.number)
+
+    def kept(self, chosen: np.ndarray) -> "Tracks":
+        """Those where `chosen` (T,) bool is true."""
+        if chosen.all():
+            return self
+        return Tracks(self.categories, *(getattr(self, field.name)[chosen] for field in fields(self)[1:]))
+
+    def joined(self, new: "Tracks") -> "Tracks":
+        """These and then the new ones."""
+        if not len(self):  # there is no length of embeddings to agree with yet
+            return new
+        both = ((getattr(self, field.name), getattr(new, field.name)) for field in fields(self)[1:])
+        return Tracks(self.categories, *map(np.concatenate, both))
+
+    def unseen_s(self, stamp_ns: int) -> np.ndarray:
+        """(T,) seconds from the last sighting to `stamp_ns`."""
         return (stamp_ns - self.seen_ns) * 1e-9
 
-    def shift(self, stamp_ns: int) -> tuple[float, float]:
-        """Predicted motion x, y of the box since the last sighting, grid pixels: constant velocity that fades out."""
-        moving_s = COAST_S * -math.expm1(-self.unseen_s(stamp_ns) / COAST_S)
-        return self.velocity[0] * moving_s, self.velocity[1] * moving_s
+    def shift(self, stamp_ns: int) -> np.ndarray:
+        """(T, 2) predicted motion of the boxes since the last sighting, grid pixels: constant velocity that fades out."""
+        moving_s = COAST_S * -np.expm1(-self.unseen_s(stamp_ns) / COAST_S)
+        return self.velocity * moving_s[:, None]
 
-    def observe(self, sighting: Sighting, stamp_ns: int, embedding_memory: float) -> None:
-        """Take the sighting in. embedding_memory: share of the old average that is kept, 0..1."""
-        self.hits += 1
-        self._move(sighting.box, stamp_ns)
-        self._remember(sighting.embedding, embedding_memory)
-        self.slot = sighting.slot
-        if self.number is None:
-            self.votes[sighting.category] = self.votes.get(sighting.category, 0.0) + sighting.score
-            self.category = max(self.votes, key=lambda category: (self.votes[category], -category))
+    def observe(self, rows: np.ndarray, seen: Sightings, stamp_ns: int, embedding_memory: float) -> None:
+        """Take a sighting into each of `rows`, all different. embedding_memory: share of the old average that is kept, 0..1."""
+        self.slot[rows] = seen.slot
+        self.hits[rows] += 1
+        self._move(rows, seen.box, stamp_ns)
+        self._remember(rows, seen.embedding, embedding_memory)
+        tentative = self.number[rows] == 0
+        if tentative.any():
+            self._vote(rows[tentative], seen.category[tentative], seen.score[tentative])
 
-    def _move(self, box: tuple[int, int, int, int], stamp_ns: int) -> None:
+    def _move(self, rows: np.ndarray, box: np.ndarray, stamp_ns: int) -> None:
         """The gain depends on the time that passed, so the estimate is the same at every frame rate."""
-        passed_s = self.unseen_s(stamp_ns)
-        if passed_s >= MIN_STEP_S:
-            gain = max(1 / (self.hits - 1), -math.expm1(-passed_s / VELOCITY_S))
-            (x0, y0, x1, y1), (vx, vy), old = box, self.velocity, self.box
-            x_speed, y_speed = (x0 + x1 - old[0] - old[2]) / 2 / passed_s, (y0 + y1 - old[1] - old[3]) / 2 / passed_s
-            self.velocity = vx + gain * (x_speed - vx), vy + gain * (y_speed - vy)
-        self.box, self.seen_ns = box, stamp_ns
+        passed_s = (stamp_ns - self.seen_ns[rows]) * 1e-9
+        gain = np.maximum(1 / (self.hits[rows] - 1), -np.expm1(-passed_s / VELOCITY_S)) * (passed_s >= MIN_STEP_S)
+        moved = box - self.box[rows]
+        speed = (moved[:, :2] + moved[:, 2:]) / 2 / np.maximum(passed_s, MIN_STEP_S)[:, None]
+        velocity = self.velocity[rows]
+        self.velocity[rows] = velocity + gain[:, None] * (speed - velocity)
+        self.box[rows], self.seen_ns[rows] = box, stamp_ns
 
-    def _remember(self, embedding: np.ndarray, memory: float) -> None:
-        mean = memory * self.mean_embedding + (1 - memory) * embedding
-        length = math.sqrt(mean @ mean)
-        if length > 0 and embedding.any():
-            self.embedding, self.mean_embedding = embedding, mean / length
+    def _remember(self, rows: np.ndarray, embedding: np.ndarray, memory: float) -> None:
+        mean = memory * self.mean_embedding[rows] + (1 - memory) * embedding
+        length = np.sqrt(np.einsum("te,te->t", mean, mean))
+        usable = np.flatnonzero((length > 0) & embedding.any(axis=1))
+        self.embedding[rows[usable]] = embedding[usable]
+        self.mean_embedding[rows[usable]] = mean[usable] / length[usable, None]
+
+    def _vote(self, rows: np.ndarray, category: np.ndarray, score: np.ndarray) -> None:
+        """Of categories with equal votes the lowest wins."""
+        column = np.searchsorted(self.categories, category)
+        before = self.votes[rows, column]
+        self.votes[rows, column] = np.where(np.isfinite(before), before, 0) + score
+        self.category[rows] = self.categories[self.votes[rows].argmax(axis=1)]

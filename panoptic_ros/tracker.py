@@ -1,15 +1,14 @@
 """Identities over time: tentative -> confirmed -> lost -> removed."""
 
-import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import find_objects
 
 from panoptic_ros import association
-from panoptic_ros.association import Weights
+from panoptic_ros.association import Previous, Weights
 from panoptic_ros.core import MAX_INSTANCE, Label, PanopticError, Segment, pixel_value
-from panoptic_ros.track import Sighting, Track
+from panoptic_ros.preprocess import Rectangles, measure, runs
+from panoptic_ros.track import Sightings, Tracks
 
 RESERVED = 256
 """Instance numbers at the top that unconfirmed things count down through; tracks never get them."""
@@ -21,6 +20,9 @@ SEEN = Weights(embedding=0.4, overlap=0.25, distance=0.15, max_cost=0.75)
 
 LOST = Weights(embedding=0.7, overlap=0.1, distance=0.2, max_cost=0.35)
 """For objects that return: the place is uncertain, so looks decide."""
+
+STAGES = (SEEN, LOST, SEEN)
+"""Who chooses first: identities in view, then identities out of view, then what has none to lose yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +67,16 @@ class Tracker:
     def __init__(self, labels: tuple[Label, ...], settings: TrackerSettings = TrackerSettings()) -> None:
         self.settings = settings
         self.exhausted = 0
-        self._things = frozenset(label.id for label in labels if label.thing)
+        self._things = np.array(sorted({label.id for label in labels if label.thing}), np.int64)
+        self._is_thing = frozenset(self._things.tolist())
         self._next_number = 1
         self.reset()
 
     def reset(self) -> None:
         """Forget all objects; numbers go on."""
-        self._tracks: list[Track] = []
-        self._grid = np.zeros((0, 0), np.uint8)
-        self._last_ns = 0
+        nothing = np.zeros((1, 1), np.uint8)
+        self._tracks = Tracks.start(sight(runs(nothing), [])[1], 0, self._things)
+        self._previous = Previous(nothing.shape, runs(nothing), 0)
 
     def update(self, ids: np.ndarray, segments: list[Segment], stamp_ns: int) -> list[Segment]:
         """The segments of one frame, in their order, each with its pixel value as `id`, and `track` and category from its track.
@@ -81,101 +84,105 @@ class Tracker:
         ids: (h', w') uint8 slot grid, 0 = void. segments: `id` is the value in that grid. stamp_ns: a clock that goes back drops
         all tracks, as does one that leaps ahead by more than `max_lost_s`. Stuff passes through.
         """
-        if stamp_ns < self._last_ns:
+        if stamp_ns < self._previous.stamp_ns:
             self.reset()
-        self._tracks = [track for track in self._tracks if track.unseen_s(stamp_ns) <= self.settings.max_lost_s]
-        things = sorted(
-            (i for i, segment in enumerate(segments) if segment.category in self._things), key=lambda i: segments[i].id
-        )
-        sightings = sight(ids, [segments[i] for i in things])
-        owners = self._observe(list(sightings.values()), ids, stamp_ns)
-        self._tracks = [track for track in self._tracks if track.number is not None or track.seen_ns == stamp_ns]
-        self._grid, self._last_ns = ids.copy(), stamp_ns  # the engine overwrites its outputs
-        track_of = dict(zip(sightings, owners))
-        rank_of = {i: rank for rank, i in enumerate(things)}
-        return [
-            self._publish(segment, track_of.get(rank_of[i]), MAX_INSTANCE - rank_of[i])
-            if i in rank_of
-            else replace(segment, id=pixel_value(segment.category, 0), track=None)
-            for i, segment in enumerate(segments)
-        ]
+        self._tracks = self._tracks.kept(self._tracks.unseen_s(stamp_ns) <= self.settings.max_lost_s)
+        things = [i for _, i in sorted((s.id, i) for i, s in enumerate(segments) if s.category in self._is_thing)]
+        cells = runs(ids)
+        found, sightings = sight(cells, [segments[i] for i in things])
+        owner = self._observe(sightings, ids, stamp_ns)
+        numbers, categories = self._tracks.number[owner].tolist(), self._tracks.category[owner].tolist()
+        self._tracks = self._tracks.kept((self._tracks.number > 0) | (self._tracks.seen_ns == stamp_ns))
+        self._previous = Previous(ids.shape, cells, stamp_ns)
+        named = {things[i]: (category, number) for i, category, number in zip(found, categories, numbers) if number}
+        stand_in = {i: MAX_INSTANCE - rank for rank, i in enumerate(things)}
+        return [publish(segment, named.get(i), stand_in.get(i, 0)) for i, segment in enumerate(segments)]
 
-    def _observe(self, sightings: list[Sighting], ids: np.ndarray, stamp_ns: int) -> list[Track]:
-        """The track of each sighting, old or new, updated with it."""
-        owners: dict[int, Track] = {}
-        for tracks, weights in self._stages(stamp_ns):
-            free = [i for i in range(len(sightings)) if i not in owners]
-            for t, s in self._match(tracks, [sightings[i] for i in free], weights, ids, stamp_ns):
-                owners[free[s]] = tracks[t]
-        for i, sighting in enumerate(sightings):
-            if i in owners:
-                owners[i].observe(sighting, stamp_ns, self.settings.embedding_memory)
-            else:
-                owners[i] = Track.start(sighting, stamp_ns)
-                self._tracks.append(owners[i])
-            self._confirm(owners[i])
-        return [owners[i] for i in range(len(sightings))]
+    def _observe(self, sightings: Sightings, ids: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """(S,) the row of each sighting's track, old or new, updated with it."""
+        owner = self._match(sightings, ids, stamp_ns)
+        old, new = np.flatnonzero(owner >= 0), np.flatnonzero(owner < 0)
+        self._tracks.slot[:] = 0
+        if len(old):
+            self._tracks.observe(owner[old], sightings.take(old), stamp_ns, self.settings.embedding_memory)
+        if len(new):
+            owner[new] = len(self._tracks) + np.arange(len(new))
+            self._tracks = self._tracks.joined(Tracks.start(sightings.take(new), stamp_ns, self._things))
+        self._confirm(owner)
+        return owner
 
-    def _stages(self, stamp_ns: int) -> list[tuple[list[Track], Weights]]:
-        """Who chooses first: identities in view, then identities out of view, then what has none to lose yet."""
-        confirmed = [track for track in self._tracks if track.number is not None]
-        seen = [
-            track for track in confirmed if track.unseen_s(stamp_ns) <= self.settings.recent_s or track.seen_ns == self._last_ns
-        ]
-        lost = [track for track in confirmed if track not in seen]
-        return [(seen, SEEN), (lost, LOST), ([track for track in self._tracks if track.number is None], SEEN)]
+    def _match(self, sightings: Sightings, ids: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """(S,) the row of the track that each sighting continues, -1 for none."""
+        owner = np.full(len(sightings), -1)
+        if not len(self._tracks) or not len(sightings):
+            return owner
+        stage = self._stage(stamp_ns)
+        costs = self._costs(sightings, Weights(*np.array(STAGES)[stage].T), ids, stamp_ns)
+        for number, weights in enumerate(STAGES):
+            rows, free = np.flatnonzero(stage == number), np.flatnonzero(owner < 0)
+            if len(rows) and len(free):
+                track, sighting = association.assign(costs[np.ix_(rows, free)], weights.max_cost)
+                owner[free[sighting]] = rows[track]
+        return owner
 
-    def _match(
-        self, tracks: list[Track], sightings: list[Sighting], weights: Weights, ids: np.ndarray, stamp_ns: int
-    ) -> list[tuple[int, int]]:
-        if not tracks or not sightings:
-            return []
+    def _stage(self, stamp_ns: int) -> np.ndarray:
+        """(T,) index into STAGES."""
+        tracks = self._tracks
+        in_view = (tracks.unseen_s(stamp_ns) <= self.settings.recent_s) | (tracks.seen_ns == self._previous.stamp_ns)
+        return np.where(tracks.number == 0, 2, np.where(in_view, 0, 1))
+
+    def _costs(self, sightings: Sightings, weights: Weights, ids: np.ndarray, stamp_ns: int) -> np.ndarray:
+        """(T, S), inf for what is beyond reach. weights: of each track, (T,)."""
         s = self.settings
-        pairs = association.measure(tracks, sightings, (self._grid, ids), stamp_ns, self._last_ns, s.reach_per_s)
+        pairs = association.measure(self._tracks, sightings, self._previous, ids, stamp_ns, s.reach_per_s)
         if not s.use_embeddings:
             pairs = replace(pairs, looks=np.full_like(pairs.looks, np.nan))
-        return association.assign(association.cost(pairs, weights, s.max_looks, s.category_penalty), weights.max_cost)
+        costs = np.full((len(self._tracks), len(sightings)), np.inf)
+        costs[pairs.track, pairs.sighting] = association.cost(pairs, weights, s.max_looks, s.category_penalty)
+        return costs
 
-    def _confirm(self, track: Track) -> None:
-        """Give the track its number once it has been seen often enough and one is left."""
-        if track.number is not None or track.hits < self.settings.min_hits:
-            return
-        if self._next_number <= MAX_NUMBER:
-            track.number, self._next_number = self._next_number, self._next_number + 1
-        elif track.hits == self.settings.min_hits:
-            self.exhausted += 1
-
-    @staticmethod
-    def _publish(segment: Segment, track: Track | None, stand_in: int) -> Segment:
-        """The segment with its identity, or without one with an instance number that only holds for this frame."""
-        if track is None or track.number is None:
-            return replace(segment, id=pixel_value(segment.category, stand_in), track=None)
-        return replace(segment, id=pixel_value(track.category, track.number), category=track.category, track=track.number)
+    def _confirm(self, owner: np.ndarray) -> None:
+        """Give tracks their number once they have been seen often enough, while numbers are left. owner: (S,) rows, in order."""
+        tracks, min_hits = self._tracks, self.settings.min_hits
+        ready = owner[(tracks.number[owner] == 0) & (tracks.hits[owner] >= min_hits)]
+        count = min(len(ready), MAX_NUMBER + 1 - self._next_number)
+        tracks.number[ready[:count]] = self._next_number + np.arange(count)
+        self._next_number += count
+        self.exhausted += int((tracks.hits[ready[count:]] == min_hits).sum())
 
 
-def sight(ids: np.ndarray, things: list[Segment]) -> dict[int, Sighting]:
-    """The things that have pixels in the grid, by their index in `things`. Broken embeddings and scores count as none.
+def publish(segment: Segment, named: tuple[int, int] | None, instance: int) -> Segment:
+    """The segment with its identity, or with an instance number that only holds for this frame. named: category and number.
 
-    ids: (h', w') uint8.
+    Spelt out, because `dataclasses.replace` takes five times as long.
     """
-    regions = find_objects(ids)
-    embeddings = unit_rows([thing.embedding for thing in things])
-    sightings = {}
-    for index, (thing, embedding) in enumerate(zip(things, embeddings)):
-        region = regions[thing.id - 1] if 0 < thing.id <= len(regions) else None
-        if region is not None:
-            rows, columns = region
-            score = thing.score if math.isfinite(thing.score) else 0.0
-            box = columns.start, rows.start, columns.stop, rows.stop
-            sightings[index] = Sighting(thing.id, thing.category, score, box, embedding)
-    return sightings
+    s = segment
+    category, track = named or (s.category, None)
+    return Segment(pixel_value(category, track or instance), category, s.score, s.area, s.box, s.embedding, track)
+
+
+def sight(cells: Rectangles, things: list[Segment]) -> tuple[list[int], Sightings]:
+    """The things that have pixels: their indices in `things`, and what is seen of them. Broken embeddings and scores count as none.
+
+    cells: runs of the grid.
+    """
+    values, areas, boxes = measure(cells)
+    row_of = {value: row for row, value in enumerate(values.tolist())}
+    found = [index for index, thing in enumerate(things) if thing.id in row_of]
+    seen = [things[index] for index in found]
+    rows = np.array([row_of[thing.id] for thing in seen], np.intp)
+    score = np.array([thing.score for thing in seen], np.float64)
+    category = np.array([thing.category for thing in seen], np.int64)
+    embedding = unit_rows([thing.embedding for thing in seen])
+    score[~np.isfinite(score)] = 0
+    return found, Sightings(values[rows], category, score, areas[rows], boxes[rows], embedding)
 
 
 def unit_rows(embeddings: list[np.ndarray]) -> np.ndarray:
     """(N, E) each scaled to length 1; zeros where one has no direction or is not finite."""
-    rows = np.array(embeddings, np.float64)
-    if not rows.size:
-        return rows
+    if not embeddings:
+        return np.zeros((0, 0))
+    rows = np.concatenate(embeddings, dtype=np.float64).reshape(len(embeddings), -1)
     length = np.linalg.norm(rows, axis=1, keepdims=True)
     usable = np.isfinite(length) & (length > 1e-9)
     return np.divide(rows, length, out=np.zeros_like(rows), where=usable)

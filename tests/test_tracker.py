@@ -142,6 +142,15 @@ def test_the_same_stamp_twice_is_harmless() -> None:
     assert tracks == [None, 1, 1, 1]
 
 
+def test_after_a_stamp_that_came_twice_a_mask_still_has_one_track() -> None:
+    """The car that is missing from the second of them had the slot that the other car has now."""
+    tracker = Tracker(LABELS, TrackerSettings(use_embeddings=False))
+    play(tracker, [(car(10, 1), car(24, 2))] * 3)
+    for things, stamp_ns in (((car(24, 2),), 2), ((car(24, 2),), 3)):
+        tracks = [s.track for s in tracker.update(*draw(*things), stamp_ns * FRAME_NS)][1:]
+    assert tracks == [2]
+
+
 def test_identities_hold_at_changing_frame_rates() -> None:
     """A car at 40 pixels a second, seen after 0.03 to 0.3 s."""
     tracker = Tracker(LABELS)
@@ -219,7 +228,7 @@ def test_a_hundred_things() -> None:
         published = tracker.update(ids, segments, step * FRAME_NS)
         durations.append(time.perf_counter() - start)
     assert [segment.track for segment in published[1:]] == list(range(1, 101))
-    assert min(durations[2:]) < 0.02  # 3 ms on an idle core; a loaded one must not fail the test
+    assert min(durations[2:]) < 0.02  # 0.7 ms on an idle core; a loaded one must not fail the test
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 from time import perf_counter
 
+import cv2
 import numpy as np
 
 from panoptic_ros import images
@@ -15,12 +16,15 @@ from panoptic_ros.commands.model_arguments import add_model_arguments, open_mode
 from panoptic_ros.core import Engine, Panoptic, PanopticError
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.pipeline import STAGES, Pipeline
-from panoptic_ros.preprocess import geometry, letterbox
+from panoptic_ros.preprocess import GREY, geometry, letterbox
 from panoptic_ros.sources import STREET_CLIP
 from panoptic_ros.tracker import Tracker
 
 MAX_FRAMES = 64
 """Different frames held in memory; more rounds go through them again."""
+
+MAX_TILES = 6
+"""Crowds are looked for in mosaics of up to this many frames each way."""
 
 WARM_UP = 10
 FRAME_NS = 100_000_000
@@ -33,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--input", type=Path, default=STREET_CLIP, metavar="FILE", help="clip, image or folder (default: the bundled clip)"
     )
     parser.add_argument("--frames", type=int, default=200, metavar="N", help="rounds to measure (default: %(default)s)")
-    parser.add_argument("--objects", action="store_true", help="also compare the frames with the least and the most objects")
+    parser.add_argument("--objects", action="store_true", help="also compare an empty frame with a crowd")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="also watch the memory over N frames")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
 
@@ -87,22 +91,43 @@ def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: i
 
 
 def measure_objects(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: int) -> dict:
-    """Median milliseconds of engine and pipeline on the frame with the least and the one with the most objects, interleaved."""
-    counts = [_objects(_tracked(model, engine)(frame, 0), model) for frame in frames]
-    cases = {"least": int(np.argmin(counts)), "most": int(np.argmax(counts))}
+    """Median milliseconds of engine and pipeline on a grey frame and on a crowd, interleaved as in `measure`, and the growth.
+
+    The crowd is the frame, or the mosaic of frames, in which the model finds most objects.
+    """
+    crowds = [*frames, *(mosaic(frames, tiles) for tiles in range(2, MAX_TILES + 1))]
+    crowd = max(crowds, key=lambda frame: _objects(_tracked(model, engine)(frame, 0), model))
+    cases = {"least": np.full_like(frames[0], GREY), "most": crowd}
     pipelines = {case: _tracked(model, engine) for case in cases}
-    times: dict[str, list[tuple[float, float]]] = {case: [] for case in cases}
-    for number in range(WARM_UP + rounds):
-        for case, index in cases.items():
-            image, frame, pipeline = engine_input(frames[index], model), frames[index], pipelines[case]
-            engine_ms = _milliseconds(lambda: engine.run(image))
-            times[case].append((engine_ms, _milliseconds(lambda: pipeline(frame, number * FRAME_NS))))
-    report: dict = {}
-    for case, index in cases.items():
-        engine_ms, pipeline_ms = np.median(times[case][WARM_UP:], axis=0).round(3)
-        report[case] = {"objects": counts[index], "engine_ms": float(engine_ms), "pipeline_ms": float(pipeline_ms)}
-    report["engine_growth"] = round(report["most"]["engine_ms"] / report["least"]["engine_ms"] - 1, 4)
+    report: dict = {case: {"objects": _objects(pipelines[case](frame, 0), model)} for case, frame in cases.items()}
+    inputs = {case: engine_input(frame, model) for case, frame in cases.items()}
+    runs: list[tuple[str, str, Callable[[int], object]]] = []
+    for case in cases:
+        runs.append((case, "engine_ms", lambda _, case=case: engine.run(inputs[case])))
+        runs.append((case, "pipeline_ms", lambda stamp_ns, case=case: pipelines[case](cases[case], stamp_ns)))
+    times = np.empty((WARM_UP + rounds, len(runs)))
+    random = np.random.default_rng(0)
+    for number in range(len(times)):
+        for index in random.permutation(len(runs)):
+            times[number, index] = _milliseconds(lambda: runs[index][2]((number + 1) * FRAME_NS))
+    for (case, name, _), median_ms in zip(runs, np.median(times[WARM_UP:], axis=0)):
+        report[case][name] = round(float(median_ms), 3)
+    for name in ("engine", "pipeline"):
+        report[f"{name}_growth"] = round(report["most"][f"{name}_ms"] / report["least"][f"{name}_ms"] - 1, 4)
     return report
+
+
+def mosaic(frames: list[np.ndarray], tiles: int) -> np.ndarray:
+    """`tiles` x `tiles` frames, spread over all of `frames`, each made small, in one of the size of the first."""
+    height, width = frames[0].shape[:2]
+    ys, xs = (np.linspace(0, side, tiles + 1).astype(int) for side in (height, width))
+    picture = np.empty_like(frames[0])
+    for cell in range(tiles * tiles):
+        (row, column), frame = divmod(cell, tiles), frames[cell * len(frames) // tiles**2]
+        tile = picture[ys[row] : ys[row + 1], xs[column] : xs[column + 1]]
+        if tile.size:
+            tile[:] = cv2.resize(frame, tile.shape[1::-1], interpolation=cv2.INTER_AREA)
+    return picture
 
 
 def soak(model: Manifest, engine: Engine, frames: list[np.ndarray], count: int) -> dict:
@@ -141,6 +166,9 @@ def table(report: dict) -> str:
     for case in ("least", "most") if "objects" in report else ():
         found = report["objects"][case]
         lines.append(f"{found['objects']} objects: engine {found['engine_ms']:.2f} ms, pipeline {found['pipeline_ms']:.2f} ms")
+    if "objects" in report:
+        growth = report["objects"]
+        lines.append(f"growth: engine {growth['engine_growth']:+.1%}, pipeline {growth['pipeline_growth']:+.1%}")
     if "soak" in report:
         memory = report["soak"]
         lines.append(

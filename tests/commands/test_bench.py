@@ -9,7 +9,7 @@ import pytest
 import tiny_engine
 
 from panoptic_ros.__main__ import main
-from panoptic_ros.commands.bench import summary
+from panoptic_ros.commands.bench import mosaic, summary
 from panoptic_ros.engine import BACKENDS
 
 
@@ -50,10 +50,19 @@ def test_the_report_measures_network_engine_and_pipeline(
     assert all(f"\n{row}" in table for row in ("network only", "engine", "pipeline", "  tracker", "pipeline/network"))
 
 
-def test_objects_compares_the_emptiest_with_the_fullest_frame(tiny_folder: Path, clip: Path) -> None:
-    _, report = bench(tiny_folder, clip, "--objects")
-    assert (report["objects"]["least"]["objects"], report["objects"]["most"]["objects"]) == (0, 2)
-    assert report["objects"]["most"]["engine_ms"] > 0
+def test_objects_compares_an_empty_frame_with_a_crowd(tiny_folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    objects = bench(tiny_folder, clip, "--objects")[1]["objects"]
+    assert (objects["least"]["objects"], objects["most"]["objects"]) == (0, 2)
+    for name in ("engine", "pipeline"):
+        least, most = objects["least"][f"{name}_ms"], objects["most"][f"{name}_ms"]
+        assert objects[f"{name}_growth"] == pytest.approx((most - least) / least, abs=1e-3)
+    assert "\n2 objects: engine" in capsys.readouterr().out
+
+
+def test_a_mosaic_is_made_of_all_frames() -> None:
+    frames = [np.full((8, 12, 3), value, np.uint8) for value in range(9)]
+    assert mosaic(frames, 3)[::4, ::4, 0].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert mosaic(frames, 2)[[0, 0, 7, 7], [0, 11, 0, 11], 0].tolist() == [0, 2, 4, 6]
 
 
 def test_soak_reports_the_memory(tiny_folder: Path, clip: Path) -> None:

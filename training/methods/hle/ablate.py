@@ -32,7 +32,8 @@ VARIANTS = {
     "Lovász, no VQ means": [*LOVASZ, "settings.loss.vq=0"],
     "Lovász, no Thomson": [*LOVASZ, "settings.network.thomson=false"],
     "Lovász, hierarchical (the paper's)": LOVASZ,
-    "shipped: hinge on the exponent, plus cross entropy": [],
+    "shipped: plus cross entropy on psi": [],
+    "hinge on the exponent, plus cross entropy on psi": ["settings.loss.instance=lovasz_hinge"],
 }  # fmt: skip
 """Name -> what differs from the recipe hle_mnv2_street; the first seven in the order of table 6."""
 
