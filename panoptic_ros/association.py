@@ -47,9 +47,7 @@ class Previous(NamedTuple):
     stamp_ns: int
 
 
-def measure(
-    tracks: Tracks, things: Sightings, previous: Previous, grid: np.ndarray, stamp_ns: int, reach_per_s: float
-) -> Pairs:
+def measure(tracks: Tracks, things: Sightings, previous: Previous, grid: np.ndarray, stamp_ns: int, reach_per_s: float) -> Pairs:
     """All terms for tracks and things, neither empty.
 
     grid: (h', w') uint8, the current one. reach_per_s: how far an object's centre may be from where it is predicted, in grid

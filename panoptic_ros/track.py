@@ -65,10 +65,11 @@ class Tracks:
         count, column = len(seen), np.searchsorted(categories, seen.category)
         votes = np.full((count, len(categories)), -np.inf)
         votes[np.arange(count), column] = seen.score
-        still, stamps = np.zeros((count, 2)), np.full(count, stamp_ns, np.int64)
-        hits, number = np.ones(count, np.int64), np.zeros(count, np.int64)
-        looks = seen.embedding.copy(), seen.embedding.copy()
-        return cls(categories, seen.box.copy(), still, *looks, stamps, seen.slot.copy(), seen.category.copy(), votes, hits, number)
+        return cls(
+            categories, seen.box.copy(), np.zeros((count, 2)), seen.embedding.copy(), seen.embedding.copy(),
+            np.full(count, stamp_ns, np.int64), seen.slot.copy(), seen.category.copy(), votes,
+            hits=np.ones(count, np.int64), number=np.zeros(count, np.int64),
+        )  # fmt: skip
 
     def __len__(self) -> int:
         return len(self.number)

@@ -102,7 +102,7 @@ class Tracker:
         """(S,) the row of each sighting's track, old or new, updated with it."""
         owner = self._match(sightings, ids, stamp_ns)
         old, new = np.flatnonzero(owner >= 0), np.flatnonzero(owner < 0)
-        self._tracks.slot[:] = 0
+        self._tracks.slot[:] = 0  # until seen in this grid
         if len(old):
             self._tracks.observe(owner[old], sightings.take(old), stamp_ns, self.settings.embedding_memory)
         if len(new):
@@ -162,9 +162,9 @@ def publish(segment: Segment, named: tuple[int, int] | None, instance: int) -> S
 
 
 def sight(cells: Rectangles, things: list[Segment]) -> tuple[list[int], Sightings]:
-    """The things that have pixels: their indices in `things`, and what is seen of them. Broken embeddings and scores count as none.
+    """The things that have pixels: their indices in `things`, and what is seen of them.
 
-    cells: runs of the grid.
+    cells: runs of the grid. Broken embeddings and scores count as none.
     """
     values, areas, boxes = measure(cells)
     row_of = {value: row for row, value in enumerate(values.tolist())}

@@ -142,13 +142,13 @@ def test_the_same_stamp_twice_is_harmless() -> None:
     assert tracks == [None, 1, 1, 1]
 
 
-def test_after_a_stamp_that_came_twice_a_mask_still_has_one_track() -> None:
-    """The car that is missing from the second of them had the slot that the other car has now."""
+def test_a_car_that_was_missing_when_a_stamp_came_twice_takes_nobodys_mask() -> None:
+    """The first car has the slot then that the missing one had before."""
     tracker = Tracker(LABELS, TrackerSettings(use_embeddings=False))
-    play(tracker, [(car(10, 1), car(24, 2))] * 3)
-    for things, stamp_ns in (((car(24, 2),), 2), ((car(24, 2),), 3)):
-        tracks = [s.track for s in tracker.update(*draw(*things), stamp_ns * FRAME_NS)][1:]
-    assert tracks == [2]
+    play(tracker, [(car(10, 1), car(22, 2))] * 3)
+    for stamp_ns in (2 * FRAME_NS, 3 * FRAME_NS):
+        published = tracker.update(*draw(car(40, 3, y=22), car(10, 1)), stamp_ns)
+        assert published[2].track == 1
 
 
 def test_identities_hold_at_changing_frame_rates() -> None:
