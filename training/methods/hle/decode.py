@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,10 @@ from training.methods.hle.network import Fields, Network, precisions
 
 _MERGE_ROUNDS = 8
 """Rounds of the merging of seeds; exact for chains of seeds up to this depth."""
+
+
+_PARTS = 8
+"""Parts of the grid that are assigned to seeds one after the other."""
 
 
 @dataclass
@@ -103,9 +108,12 @@ class Decoder(nn.Module):
 
     def thing_slots(self, seeds: Seeds, features: Tensor, thing: Tensor) -> Tensor:
         """(P,) int32: 1 + the seed of highest Phi above the threshold, on pixels of thing classes, else 0."""
-        log_phi, winner = (seeds.kernel @ features).topk(1, dim=0)  # one pass, where max would be exported as two
-        inside = (log_phi[0] > math.log(self.settings.instance_threshold)) & (thing > 0)
-        return torch.where(inside, winner[0].int() + 1, 0)
+        # in parts, so that the (M, P) products stay in the cache between the two operations
+        cuts = [features.shape[1] * part // _PARTS for part in range(_PARTS + 1)]
+        best = [(seeds.kernel @ features[:, a:b]).topk(1, dim=0) for a, b in pairwise(cuts)]
+        log_phi, winner = torch.cat([b.values[0] for b in best]), torch.cat([b.indices[0] for b in best])
+        inside = (log_phi > math.log(self.settings.instance_threshold)) & (thing > 0)
+        return torch.where(inside, winner.int() + 1, 0)
 
     def stuff_scores(self, ids: Tensor, confidence: Tensor) -> tuple[Tensor, Tensor]:
         """(S,) mean psi of each stuff segment's pixels, and ids (P,) without the segments that are too small."""
@@ -131,4 +139,4 @@ def pixel_features(embedding: Tensor, position: Tensor) -> Tensor:
     embedding: (E,P). position: (2,P).
     """
     square = (position**2).sum(0, keepdim=True)
-    return torch.cat([embedding, position, square, torch.ones_like(square)])
+    return torch.cat([embedding, torch.cat([position, square, torch.ones_like(square)])])  # the inner part is a constant
