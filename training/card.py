@@ -14,8 +14,8 @@ from panoptic_ros.manifest import Manifest
 from training.evaluate import PER_FRAME
 
 USE = (
-    "Trained on rendered scenes alone: it shows that the whole chain works, and is the start for training on your own data. "
-    "On photographs it finds road, sky and vehicles at times and is wrong often: do not drive on it."
+    "Trained from random weights on rendered scenes alone: it shows that the whole chain works and is the start for training on "
+    "your own data. It has never seen a photograph, and nothing is claimed about its quality on one."
 )
 
 

@@ -101,10 +101,13 @@ class Decoder(nn.Module):
         keep = valid
         for _ in range(_MERGE_ROUNDS):
             keep = valid * (keep @ same < 0.5)
-        # a seed that was not kept wins no pixel: its constant is lowered below any log Phi
-        kernel = torch.cat([kernel[:, :-1], kernel[:, -1:] + torch.where(keep > 0, 0.0, -1e6).unsqueeze(1)], 1)
+        # kept seeds come first: the slot of an object does not depend on which of two equally sure seeds absorbed the other
+        score, order = (score * keep).topk(self.settings.seeds)
+        kernel, index = kernel.index_select(0, order), index.index_select(0, order)
+        # an empty slot wins no pixel: its constant is lowered below any log Phi
+        kernel = torch.cat([kernel[:, :-1], kernel[:, -1:] + torch.where(score > 0, 0.0, -1e6).unsqueeze(1)], 1)
         embedding = fields.embedding[0].index_select(1, index).T
-        return Seeds(kernel, score * keep, category.index_select(0, index), embedding)
+        return Seeds(kernel, score, category.index_select(0, index), embedding)
 
     def thing_slots(self, seeds: Seeds, features: Tensor, thing: Tensor) -> Tensor:
         """(P,) int32: 1 + the seed of highest Phi above the threshold, on pixels of thing classes, else 0."""
