@@ -131,6 +131,8 @@ def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
         outputs = wrapped(image)
     model = program.model_proto
     del model.graph.output[len(OUTPUTS) :], model.graph.value_info[:]
+    for part in (model, model.graph, *model.graph.node):  # the exporter's notes: stack traces with the paths of this machine
+        del part.metadata_props[:]
     for axis, name in ((1, "h"), (2, "w")):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     onnx.checker.check_model(model)
