@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from training.train import read_checkpoint
 
 OUTPUTS = ("ids", "category", "score", "embedding")
 NETWORK = "network"
+ONNX = "model.onnx"
 SIZE_MULTIPLE = 32
 OPSET = 18
 LEAST_AGREEMENT = 0.999
@@ -53,38 +55,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_intermixed_args(arguments)
     try:
-        folder = export(args)
-        for backend, agreement in verify(folder, args).items():
-            print(f"{folder}: {backend} agrees with torch on {100 * agreement:.3f}% of the pixels of {args.frames} frames")
+        for backend, share in export(args).items():
+            print(f"{args.model}: {backend} agrees with torch on {100 * share:.3f}% of the pixels of {args.frames} frames")
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def export(args: argparse.Namespace) -> Path:
-    """Write model.onnx and manifest.json into the model's folder, which is returned."""
+def export(args: argparse.Namespace) -> dict[str, float]:
+    """Write model.onnx and manifest.json into the model's folder once `verify`, whose result is returned, has passed them."""
     checkpoint = args.checkpoint or Path("runs") / args.model / "last.pt"
     recipe, method = load_method(checkpoint, args.settings)
     if recipe.model != args.model:
         raise PanopticError(f"{checkpoint} is of model {recipe.model!r}, not {args.model!r}")
+    images = frames_to_verify(recipe, args)
     folder = args.engines / args.model
     folder.mkdir(parents=True, exist_ok=True)
-    height, width = args.size or tuple(recipe.engine_size)
-    onnx_file = folder / "model.onnx"
-    outputs = export_graph(method.graph(), onnx_file)
+    with tempfile.TemporaryDirectory(dir=args.engines) as unverified:
+        write_engine(recipe, method, args.size or tuple(recipe.engine_size), Path(unverified))
+        found = verify(Path(unverified), method.graph().eval(), images)
+        for name in (ONNX, "manifest.json"):
+            (Path(unverified) / name).replace(folder / name)
+    return found
+
+
+def write_engine(recipe: Recipe, method: Any, input_size: tuple[int, int], folder: Path) -> None:
+    """model.onnx and manifest.json of a method's network as it is. input_size: (h, w), the default."""
+    outputs = export_graph(method.graph(), folder / ONNX)
     slots, embedding = outputs[3].shape
     content = {
-        "format": manifest.FORMAT, "model": args.model, "method": recipe.method, "onnx": onnx_file.name,
-        "sha256": hashlib.sha256(onnx_file.read_bytes()).hexdigest(),
-        "size": [height, width], "size_multiple": SIZE_MULTIPLE,
+        "format": manifest.FORMAT, "model": recipe.model, "method": recipe.method, "onnx": ONNX,
+        "sha256": hashlib.sha256((folder / ONNX).read_bytes()).hexdigest(),
+        "size": list(input_size), "size_multiple": SIZE_MULTIPLE,
         "decode_stride": method.settings.decoder.stride, "network_output": NETWORK, "slots": slots, "embedding": embedding,
         "labels": [dataclasses.asdict(label) for label in method.labels],
         "license": "Apache-2.0", "trained_on": Path(recipe.data.root).name, "recipe": recipe.name,
         "decoder": dataclasses.asdict(method.settings.decoder),
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
-    return folder
 
 
 def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe, Any]:
@@ -136,26 +145,28 @@ def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
     for axis, name in ((1, "h"), (2, "w")):
         model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
     onnx.checker.check_model(model)
-    temporary = file.with_suffix(".tmp")
-    onnx.save(model, temporary)
-    temporary.replace(file)
+    onnx.save(model, file)
     return outputs
 
 
-def verify(folder: Path, args: argparse.Namespace) -> dict[str, float]:
-    """Part of the pixels whose ids each installed backend shares with torch. Raises PanopticError if that is too few."""
-    recipe, method = load_method(args.checkpoint or Path("runs") / args.model / "last.pt", args.settings)
-    model = manifest.load(folder)
+def frames_to_verify(recipe: Recipe, args: argparse.Namespace) -> list[np.ndarray]:
+    """Evenly spaced frames, each (1,h,w,3) uint8, of `--data` or of the recipe's val split."""
     root, split = locate(args.data) if args.data else (Path(recipe.data.root), recipe.data.val)
     _, frames = read_frames(root, split)
-    images = [resized(frame.image, model.size) for frame in frames[:: max(1, len(frames) // args.frames)][: args.frames]]
-    graph, found = method.graph().eval(), {}
+    chosen = frames[:: max(1, len(frames) // args.frames)][: args.frames]
+    return [resized(frame.image, args.size or tuple(recipe.engine_size)) for frame in chosen]
+
+
+def verify(folder: Path, graph: nn.Module, images: list[np.ndarray]) -> dict[str, float]:
+    """Part of the pixels whose ids each installed backend shares with torch. Raises PanopticError if that is too few."""
+    model, found = manifest.load(folder), {}
     for backend in BACKENDS:
         engine = open_engine(model, backend)
         found[backend] = float(np.mean([agreement(graph, engine, image) for image in images]))
         if found[backend] < LEAST_AGREEMENT:
             raise PanopticError(
-                f"{folder}: {backend} agrees with torch on {found[backend]:.4f} of the pixels; at least {LEAST_AGREEMENT}"
+                f"{model.model}: {backend} agrees with torch on {found[backend]:.4f} of the pixels, less than {LEAST_AGREEMENT}; "
+                "nothing was replaced"
             )
     return found
 

@@ -98,6 +98,15 @@ def test_a_seed_below_the_threshold_claims_nothing() -> None:
     assert (found_seeds(decoder(seeds=3, seed_threshold=0.8), fields).score > 0).tolist() == [True, False, False]
 
 
+def test_kept_seeds_take_the_first_slots() -> None:
+    """Or the slot of an object would hang on which of two equally sure seeds happens to absorb the other."""
+    same_place, score = np.zeros((4, 2)), np.array([0.9, 0.8, 0.7, 0.6])
+    embedding = np.eye(E)[[0, 0, 1, 1]]  # two objects with two seeds each
+    found = found_seeds(decoder(seeds=4, seed_threshold=0.5, merge_threshold=0.3), row(embedding, same_place, score, apart=1e-4))
+    assert found.score.tolist() == pytest.approx([0.9, 0.7, 0, 0], abs=1e-5)
+    assert found.embedding[:2].argmax(1).tolist() == [0, 1]
+
+
 def test_only_maxima_of_3x3_cells_are_seeds() -> None:
     """Far apart by embedding, but neighbours: the lower one is no candidate."""
     fields, _ = chain(3)  # in cells 0, 2 and 4

@@ -28,7 +28,8 @@ VARIANTS = {
     "cross entropy": ["settings.loss.instance=cross_entropy", "settings.loss.semantic=cross_entropy",
                       "settings.loss.semantic_cross_entropy=0"],
     "Lovász, split space": [*LOVASZ, "settings.network.split=true"],
-    "Lovász, separate semantic branch": [*LOVASZ, "settings.loss.semantic=cross_entropy", "settings.network.semantic_branch=true"],
+    "Lovász, separate semantic branch": [*LOVASZ, "settings.loss.semantic=cross_entropy",
+                                         "settings.network.semantic_branch=true"],
     "Lovász, no VQ means": [*LOVASZ, "settings.loss.vq=0"],
     "Lovász, no Thomson": [*LOVASZ, "settings.network.thomson=false"],
     "Lovász, hierarchical (the paper's)": LOVASZ,
@@ -82,7 +83,8 @@ def measure(name: str, overrides: list[str], seed: int, args: argparse.Namespace
 
 def table(args: argparse.Namespace) -> str:
     """Markdown: PQ of each variant and seed, in percent, beside the paper's."""
-    lines = ["| variant | " + " | ".join(f"PQ, seed {s}" for s in args.seeds) + " | things | stuff | paper |", "|---" * (len(args.seeds) + 4) + "|"]
+    columns = ["variant", *(f"PQ, seed {seed}" for seed in args.seeds), "things", "stuff", "paper"]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for number, name in enumerate(VARIANTS):
         files = [args.out / f"{number}_{seed}_{args.steps}.json" for seed in args.seeds]
         found = [json.loads(file.read_text()) if file.exists() else None for file in files]

@@ -49,7 +49,10 @@ class Fields:
 
 
 class Network(nn.Module):
-    """Image (B,3,h,w), values 0..255 -> raw (B,E+3[+C],h/s,w/s), s = trunk.stride: embedding, two variances, seed[, class logits]."""
+    """Image (B,3,h,w), values 0..255 -> raw (B,E+3[+C],h/s,w/s), s = trunk.stride.
+
+    Channels: embedding, two variances, seed[, class logits].
+    """
 
     def __init__(self, settings: NetworkSettings, classes: int) -> None:
         super().__init__()
@@ -66,7 +69,7 @@ class Network(nn.Module):
         return self.head(self.trunk((image - self.pixel_mean) / self.pixel_std))
 
     def fields(self, raw: Tensor, stride: int) -> Fields:
-        """raw: the output of `forward`. stride: pixels per cell of the grid (1, 2 or 4); bilinear where it is not the network's."""
+        """raw: the output of `forward`. stride: pixels per cell of the grid (1, 2 or 4), bilinear from the network's."""
         raw = raw.float()
         if stride != self.trunk.stride:
             raw = interpolate(raw, scale_factor=self.trunk.stride / stride, mode="bilinear", align_corners=False)
@@ -95,8 +98,8 @@ def precisions(log_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """1 / (2 sigma^2) of the instance kernel (eq. 7) and 1 / (2 sigma_spatial^2) (eq. 8). log_sigma: (..,2,P); results (..,1,P).
 
     exp(5 x), because one step of the optimiser has to move a variance much further than an embedding (Neven et al. use 10).
-    The spatial kernel starts narrow, 0.03 image heights: the pull that widens it for a large object is strong, while the push that
-    would narrow a wide one for a small object fades with the square of the object's size.
+    The spatial kernel starts narrow, 0.03 image heights: the pull that widens it for a large object is strong, while the push
+    that would narrow a wide one for a small object fades with the square of the object's size.
     """
     embedding = (-5 * log_sigma[..., :1, :] + math.log(10.0)).clamp(-3, 7).exp()
     spatial = (-5 * log_sigma[..., 1:, :] + math.log(600.0)).clamp(-3, 9).exp()
