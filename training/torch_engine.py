@@ -35,7 +35,6 @@ def manifest_of(recipe: Recipe, method: Any) -> Manifest:
     decoder = method.settings.decoder
     return Manifest(
         model=recipe.model, method=recipe.method, onnx=Path(), size=(height, width), size_multiple=32,
-       
-        decode_stride=decoder.stride, network_output="network", slots=stuff + decoder.seeds, embedding=0, labels=method.labels, license="", trained_on="",
-        recipe=recipe.name, decoder={},
+        decode_stride=decoder.stride, network_output="network", slots=stuff + decoder.seeds, embedding=0, labels=method.labels,
+        license="", trained_on="", recipe=recipe.name, decoder={},
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """The street data set: deterministic, consistent, readable, with every promised class."""
 
 import functools
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
@@ -104,6 +105,29 @@ def test_coco_round_trip(tmp_path: Path) -> None:
     assert [i["stamp_ns"] for i in content["images"]] == [1_700_000_000_000_000_000, 1_700_000_000_100_000_000]
     with pytest.raises(PanopticError, match="choose another --out"):
         dataset.render(tmp_path, [plan], 1, (64, 128), True, 1)
+
+
+def test_a_crash_of_the_renderer_costs_no_finished_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, rounds = dataset.Plan("val", 3, 1, 10.0), []
+
+    def crash_after_one(jobs: list[dataset.Job], workers: int, bar: object) -> None:
+        rounds.append([job.number for job in jobs])
+        dataset.render_scene(jobs[0])
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(dataset, "_render_all", crash_after_one)
+    dataset.render(tmp_path, [plan], 0, (64, 128), False, 1)
+    assert rounds == [[0, 1, 2], [1, 2], [2]]
+    assert len(coco.read_json(tmp_path / "panoptic_val.json")["images"]) == 3
+
+
+def test_a_renderer_that_only_crashes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(jobs: list[dataset.Job], workers: int, bar: object) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(dataset, "_render_all", crash)
+    with pytest.raises(PanopticError, match="die before any scene is done"):
+        dataset.render(tmp_path, [dataset.Plan("val", 2, 1, 10.0)], 0, (64, 128), False, 1)
 
 
 def test_splits_share_no_scene() -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -72,13 +73,29 @@ def render(root: Path, plans: list[Plan], seed: int, size: tuple[int, int], dept
     for job in jobs:
         _make_folders(job)
     todo = [job for job in jobs if not _finished(job)]
-    for plan in plans:
-        write_json(root, plan)
-    bar = tqdm(total=sum(job.plan.frames for job in todo), unit="frame", desc="street")
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool, bar:
-        for job, _ in zip(todo, pool.map(render_scene, todo)):
+    with tqdm(total=sum(job.plan.frames for job in todo), unit="frame", desc="street") as bar:
+        while True:
+            for plan in plans:
+                write_json(root, plan)
+            if not todo:
+                return
+            crash = None
+            try:
+                _render_all(todo, workers, bar)
+            except BrokenProcessPool as error:  # software OpenGL was seen to crash, once in some hundred scenes
+                crash = error
+            left = [job for job in todo if not _finished(job)]
+            if crash and len(left) == len(todo):
+                raise PanopticError("the rendering processes die before any scene is done; see the kernel's log") from crash
+            todo = left
+
+
+def _render_all(jobs: list[Job], workers: int, bar: tqdm) -> None:
+    """Render scenes. Raises BrokenProcessPool when a process dies; what is finished then is kept."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        for job, _ in zip(jobs, pool.map(render_scene, jobs)):
             bar.update(job.plan.frames)
-            write_json(root, job.plan)
+            write_json(job.root, job.plan)
 
 
 def _make_folders(job: Job) -> None:
