@@ -36,7 +36,10 @@ Publish = Callable[[Any, np.ndarray, Panoptic], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """max_silence_s: without an image for longer, the report is an error. log_interval_s: between lines on bad frames."""
+    """max_silence_s: without an image, or at work on one, for longer, the report is an error.
+
+    log_interval_s: between lines on bad frames.
+    """
 
     max_silence_s: float = 1.0
     log_interval_s: float = 5.0
@@ -67,8 +70,11 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    """taken_ns: the image's stamp, or for a driver that leaves it 0 the time of arrival, since a tracker needs a clock."""
+
     message: Any
     arrived_s: float
+    taken_ns: int
 
 
 class Node:
@@ -95,7 +101,7 @@ class Node:
         self._now_ns = now_ns
         self._changed = Condition()
         self._waiting: _Job | None = None
-        self._working = False
+        self._working_since_s: float | None = None
         self._received = self._answered = self._dropped_newer = self._dropped_bad = 0
         self._started_s = time.monotonic()
         self._arrivals_s: deque[float] = deque(maxlen=_WINDOW)
@@ -112,8 +118,9 @@ class Node:
         with self._changed:
             self._arrive()
             self._dropped_newer += self._waiting is not None
-            self._waiting = _Job(message, time.monotonic())
-            self._age_ms = (self._now_ns() - stamp_ns(message.header)) / 1e6
+            now_ns = self._now_ns()
+            self._waiting = _Job(message, time.monotonic(), stamp_ns(message.header) or now_ns)
+            self._age_ms = (now_ns - self._waiting.taken_ns) / 1e6
             self._changed.notify()
 
     def reject(self, error: PanopticError) -> None:
@@ -131,7 +138,7 @@ class Node:
             stages_ms = self._answer(job)
         except Exception as error:  # A fault, even one of ours, costs a frame and not the stream.
             with self._changed:
-                self._working = False
+                self._working_since_s = None
                 self._drop(error)
         else:
             self._finish(stages_ms)
@@ -140,7 +147,7 @@ class Node:
     @property
     def counts(self) -> Counts:
         with self._changed:
-            pending = (self._waiting is not None) + self._working
+            pending = (self._waiting is not None) + (self._working_since_s is not None)
             return Counts(self._received, self._answered, self._dropped_newer, self._dropped_bad, pending)
 
     def report(self) -> Report:
@@ -164,7 +171,7 @@ class Node:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None, timeout_s)
             job, self._waiting = self._waiting, None
-            self._working = job is not None
+            self._working_since_s = None if job is None else time.monotonic()
             return job
 
     def _answer(self, job: _Job) -> dict[str, float]:
@@ -172,7 +179,7 @@ class Node:
         begin = time.monotonic()
         frame = frame_of(job.message)
         converted = time.monotonic()
-        panoptic = self._pipeline(frame, stamp_ns(job.message.header))
+        panoptic = self._pipeline(frame, job.taken_ns)
         segmented = time.monotonic()
         self._publish(job.message.header, frame, panoptic)
         end = time.monotonic()
@@ -187,7 +194,7 @@ class Node:
 
     def _finish(self, stages_ms: Mapping[str, float]) -> None:
         with self._changed:
-            self._working = False
+            self._working_since_s = None
             self._answered += 1
             self._answers_s.append(time.monotonic())
             for stage, value in stages_ms.items():
@@ -211,6 +218,9 @@ class Node:
         if silent_s > self._settings.max_silence_s:
             ever = "" if counts.received else ", ever"
             return ERROR, f"no image on {self._input_name} for {silent_s:.1f} s{ever}"
+        working_s = time.monotonic() - self._working_since_s if self._working_since_s else 0.0
+        if working_s > self._settings.max_silence_s:
+            return ERROR, f"an image on {self._input_name} is being worked on for {working_s:.1f} s"
         bad = counts.dropped_bad - self._bad_reported
         if bad:
             return WARN, f"dropped {bad} bad images: {self._last_error}"

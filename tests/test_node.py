@@ -43,6 +43,17 @@ def test_answers_with_the_header_and_stamp_of_the_image() -> None:
     assert node.counts == Counts(received=1, answered=1)
 
 
+def test_an_image_without_a_stamp_was_taken_when_it_arrived() -> None:
+    """Or nothing would ever be forgotten by a tracker."""
+    published = Published()
+    node = Node(Pipeline(), published, "/image", now_ns=lambda: 7)
+    unset = Header(Time(0, 0), "cam")
+    node.receive(Image(unset, 1, 2, "mono8", 0, 2, bytes(2)))
+    node.step(0)
+    assert published == [(unset, (1, 2, 3), 7)]
+    assert node.report().values["input_age_ms"] == "0.0"
+
+
 def test_the_newest_wins_and_the_others_are_counted() -> None:
     published = Published()
     node = Node(Pipeline(), published, "/image")
@@ -100,6 +111,28 @@ def test_silence_is_an_error_within_a_second() -> None:
     assert node.report().level == OK
     time.sleep(0.1)
     assert node.report().level == ERROR and node.report().message == "no image on /image for 0.1 s"
+
+
+def test_a_pipeline_that_hangs_is_an_error_while_images_come() -> None:
+    go_on, at_work = threading.Event(), threading.Event()
+
+    def publish(*_: object) -> None:
+        at_work.set()
+        go_on.wait(10)
+
+    node = Node(Pipeline(), publish, "/image", settings=Settings(max_silence_s=0.3))
+    node.receive(image(0))
+    worker = threading.Thread(target=node.step, args=(0,))
+    worker.start()
+    assert at_work.wait(10)
+    time.sleep(0.4)
+    node.receive(image(1))
+    report = node.report()
+    assert report.level == ERROR and "an image on /image is being worked on for 0." in report.message
+    go_on.set()
+    worker.join()
+    node.receive(image(2))
+    assert node.report().level == OK
 
 
 def test_report_says_all() -> None:
