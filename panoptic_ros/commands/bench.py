@@ -93,11 +93,11 @@ def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: i
 def measure_objects(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: int) -> dict:
     """Median milliseconds of engine and pipeline on a grey frame and on a crowd, interleaved as in `measure`, and the growth.
 
-    The crowd is the frame, or the mosaic of frames, in which the model finds most objects.
+    The crowd is the frame, or the mosaic of frames at the engine's size, in which the model finds most objects.
     """
-    crowds = [*frames, *(mosaic(frames, tiles) for tiles in range(2, MAX_TILES + 1))]
+    crowds = [*frames, *(mosaic(frames, tiles, model.size) for tiles in range(2, MAX_TILES + 1))]
     crowd = max(crowds, key=lambda frame: _objects(_tracked(model, engine)(frame, 0), model))
-    cases = {"least": np.full_like(frames[0], GREY), "most": crowd}
+    cases = {"least": np.full_like(crowd, GREY), "most": crowd}
     pipelines = {case: _tracked(model, engine) for case in cases}
     report: dict = {case: {"objects": _objects(pipelines[case](frame, 0), model)} for case, frame in cases.items()}
     inputs = {case: engine_input(frame, model) for case, frame in cases.items()}
@@ -117,11 +117,10 @@ def measure_objects(model: Manifest, engine: Engine, frames: list[np.ndarray], r
     return report
 
 
-def mosaic(frames: list[np.ndarray], tiles: int) -> np.ndarray:
-    """`tiles` x `tiles` frames, spread over all of `frames`, each made small, in one of the size of the first."""
-    height, width = frames[0].shape[:2]
-    ys, xs = (np.linspace(0, side, tiles + 1).astype(int) for side in (height, width))
-    picture = np.empty_like(frames[0])
+def mosaic(frames: list[np.ndarray], tiles: int, size: tuple[int, int]) -> np.ndarray:
+    """`tiles` x `tiles` frames, spread over all of `frames`, each resized, in a picture of `size` (h, w)."""
+    ys, xs = (np.linspace(0, side, tiles + 1).astype(int) for side in size)
+    picture = np.empty((*size, 3), np.uint8)
     for cell in range(tiles * tiles):
         (row, column), frame = divmod(cell, tiles), frames[cell * len(frames) // tiles**2]
         tile = picture[ys[row] : ys[row + 1], xs[column] : xs[column + 1]]

@@ -61,8 +61,8 @@ def test_objects_compares_an_empty_frame_with_a_crowd(tiny_folder: Path, clip: P
 
 def test_a_mosaic_is_made_of_all_frames() -> None:
     frames = [np.full((12, 12, 3), value, np.uint8) for value in range(9)]
-    assert mosaic(frames, 3)[::4, ::4, 0].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
-    assert mosaic(frames, 2)[[0, 0, 11, 11], [0, 11, 0, 11], 0].tolist() == [0, 2, 4, 6]
+    assert mosaic(frames, 3, (12, 12))[::4, ::4, 0].tolist() == [[0, 1, 2], [3, 4, 5], [6, 7, 8]]
+    assert mosaic(frames, 2, (12, 12))[[0, 0, 11, 11], [0, 11, 0, 11], 0].tolist() == [0, 2, 4, 6]
 
 
 def test_soak_reports_the_memory(tiny_folder: Path, clip: Path) -> None:
