@@ -158,7 +158,7 @@ def frames_to_verify(recipe: Recipe, args: argparse.Namespace) -> list[np.ndarra
 
 
 def verify(folder: Path, graph: nn.Module, images: list[np.ndarray]) -> dict[str, float]:
-    """Part of the pixels whose ids each installed backend shares with torch. Raises PanopticError if that is too few."""
+    """Part of the pixels whose ids each backend shares with torch. Raises PanopticError if that is too few or one is missing."""
     model, found = manifest.load(folder), {}
     for backend in BACKENDS:
         engine = open_engine(model, backend)

@@ -142,11 +142,16 @@ class Trainer:
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.network.parameters())
 
+    def _origin(self) -> dict:
+        """What the weights come from: the recipe's keys, and `labels`."""
+        return dataclasses.asdict(self.recipe) | {"labels": [dataclasses.asdict(label) for label in self.labels]}
+
     def save(self, path: Path) -> None:
         """Written whole or not at all."""
+        recipe = self._origin()
         state = {
-            "recipe": dataclasses.asdict(self.recipe),
-            "labels": [dataclasses.asdict(label) for label in self.labels],
+            "labels": recipe.pop("labels"),
+            "recipe": recipe,
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.module.state_dict(),
@@ -158,8 +163,12 @@ class Trainer:
         temporary.replace(path)
 
     def load(self, path: Path) -> None:
-        """Continue from a checkpoint of the same recipe."""
+        """Continue from a checkpoint. Raises PanopticError unless its labels and recipe, data's folder apart, are the same."""
         state = read_checkpoint(path)
+        before = state["recipe"] | {"labels": state["labels"]}
+        odd = [key for key, value in self._origin().items() if key != "data" and before.get(key) != value]
+        if odd:
+            raise PanopticError(f"{path} was trained with another value of {', '.join(odd)}; choose another --out to begin anew")
         try:
             self.network.load_state_dict(state["network"])
             self.average.module.load_state_dict(state["average"])

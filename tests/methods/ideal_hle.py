@@ -28,8 +28,15 @@ OFFSET = 0.3
 @cache
 def method() -> Method:
     """HLE for `LABELS` with the smallest trunk, whose output is at stride 2."""
-    network = NetworkSettings(aspp_width=8, skips=[[2, 4, 8]])
-    return Method(Settings(network, LossSettings(grid_stride=2, block=1), DecoderSettings()), LABELS)
+    return variant()
+
+
+def variant(**network: bool) -> Method:
+    """The same with other settings of the network."""
+    settings = NetworkSettings(aspp_width=8, skips=[[2, 4, 8]], **network)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return Method(Settings(settings, LossSettings(grid_stride=2, block=1), DecoderSettings()), LABELS)
 
 
 def decode(scene: Scene) -> tuple[np.ndarray, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize, one_hot
 
 from tests.methods import ideal_hle
 from tests.methods.scene import LABELS, PERSON, Scene, draw, found_segments
@@ -217,3 +218,18 @@ def test_any_output_of_a_network_decodes(contents: str) -> None:
     assert ids.max() <= len(category) == 102
     assert set(category.tolist()) <= {label.id for label in LABELS}
     assert torch.isfinite(score).all() and torch.isfinite(embedding).all()
+
+
+@pytest.mark.parametrize("ablation", ["split", "semantic_branch"])
+def test_the_ablations_decode_their_ideal_output(ablation: str) -> None:
+    """Classes from the first half of the embedding and objects from the second; or classes from logits of their own."""
+    hle, raw, semantic = ideal_hle.variant(**{ablation: True}), ideal(), torch.from_numpy(PICTURE.semantic)
+    with torch.no_grad():
+        if ablation == "split":
+            raw[0, :6] = normalize(hle.network.means, dim=1)[semantic].permute(2, 0, 1)
+            raw[0, 6:12] = torch.eye(6)[torch.from_numpy(PICTURE.instance)].permute(2, 0, 1)
+        else:
+            raw = torch.cat([raw, 20.0 * one_hot(semantic, len(LABELS)).permute(2, 0, 1).unsqueeze(0)], 1)
+            raw[0, :12] = raw[0, :12].flip(0)  # what classes the embeddings are near to does not count
+        ids, category, *_ = hle.graph().decoder(raw)
+    assert found_segments(ids.numpy(), category.numpy()) == PICTURE.segments()

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import cv2
@@ -65,7 +64,7 @@ class PanopticDataset(Dataset):
     def __init__(self, recipe: Recipe, stage: Stage, first: int, grid_stride: int) -> None:
         self.labels, self.items = read_split(Path(recipe.data.root), recipe.data.train)
         self.stage, self.first, self.grid_stride, self.seed = stage, first, grid_stride, recipe.seed
-        self.read = cache(self._read) if recipe.data.cache else self._read
+        self.cache: dict[int, Sample] | None = {} if recipe.data.cache else None
 
     def __len__(self) -> int:
         return self.stage.steps * self.stage.batch
@@ -77,8 +76,14 @@ class PanopticDataset(Dataset):
         rng = np.random.default_rng((self.seed, 1, number))
         return augment(self.read(int(order[position])), self.stage, self.grid_stride, rng)
 
-    def _read(self, index: int) -> Sample:
-        return read_sample(self.items[index], tuple(label.thing for label in self.labels))
+    def read(self, index: int) -> Sample:
+        """Item `index` as `read_sample` gives it; from memory the second time, if the recipe says so."""
+        if self.cache is not None and index in self.cache:
+            return self.cache[index]
+        sample = read_sample(self.items[index], tuple(label.thing for label in self.labels))
+        if self.cache is not None:
+            self.cache[index] = sample
+        return sample
 
 
 def augment(sample: Sample, stage: Stage, grid_stride: int, rng: np.random.Generator) -> Sample:

@@ -54,7 +54,7 @@ def coordinates(like: Tensor) -> Tensor:
 class ASPP(nn.Module):
     """(B,C,h,w) -> (B,width,h,w): 1x1, three atrous separable 3x3 and the image mean, concatenated and projected."""
 
-    def __init__(self, inputs: int, width: int, rates: tuple[int, ...] = (6, 12, 18)) -> None:
+    def __init__(self, inputs: int, width: int, rates: Sequence[int]) -> None:
         super().__init__()
         self.branches = nn.ModuleList([conv(inputs, width), *(separable_conv(inputs, width, 3, rate) for rate in rates)])
         # no batch normalisation here: a batch has one value per image and channel
@@ -77,7 +77,7 @@ class DecoderStep(nn.Module):
         super().__init__()
         self.narrow = conv(inputs, width) if inputs > width else nn.Identity()  # before it costs four times as much
         self.skip = conv(skip_inputs, skip)
-        self.mix = separable_conv(min(inputs, width) + skip + 2, width, 5)
+        self.mix = nn.Sequential(separable_conv(min(inputs, width) + skip + 2, width, 3), separable_conv(width, width, 3))
 
     def forward(self, x: Tensor, feature: Tensor) -> Tensor:
         skip = self.skip(feature)
@@ -89,13 +89,22 @@ class DeepLabV3Plus(nn.Module):
     """Image (B,3,h,w), normalised -> (B,C,h/s,w/s), s the smallest stride of `skips`; h and w multiples of 32.
 
     skips: (stride, channels of the projected skip, width of the step), coarse to fine; the paper has [(4, 48, 256)].
+    aspp_rates: the paper's are for training windows of 33x33 cells or more at the output stride; a tap further from every cell
+    than the window is high sees nothing but padding and learns nothing.
     """
 
-    def __init__(self, backbone_name: str, output_stride: int, aspp_width: int, skips: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self,
+        backbone_name: str,
+        output_stride: int,
+        aspp_width: int,
+        skips: Sequence[Sequence[int]],
+        aspp_rates: Sequence[int] = (6, 12, 18),
+    ) -> None:
         super().__init__()
         self.backbone = backbone(backbone_name, output_stride)
         self.output_stride = output_stride
-        self.aspp = ASPP(self.backbone.channels[output_stride], aspp_width)
+        self.aspp = ASPP(self.backbone.channels[output_stride], aspp_width, aspp_rates)
         self.strides = [stride for stride, _, _ in skips]
         steps, inputs = [], aspp_width
         for stride, skip, width in skips:

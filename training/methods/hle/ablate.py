@@ -4,7 +4,9 @@ Every variant gets the same frames, steps and decoder; what was measured already
 """
 
 import argparse
+import dataclasses
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -16,13 +18,14 @@ from panoptic_ros.core import PanopticError
 from training import recipe as recipes
 from training.data.frames import read_frames
 from training.evaluate import PER_FRAME, evaluate_engine
+from training.recipe import Recipe
 from training.torch_engine import TorchEngine, manifest_of
 from training.train import Trainer, batches
 
 LOVASZ = ["settings.loss.instance=lovasz", "settings.loss.semantic=lovasz", "settings.loss.semantic_cross_entropy=0"]
 
 VARIANTS = {
-    # the class means have to come from somewhere: eq. 15 stays on where eq. 1-2 alone would never move them
+    # eq. 15 stays on: eq. 1-2 have class means of their own, which no decoder could use
     "associative embedding": ["settings.loss.instance=associative", "settings.loss.semantic=associative",
                               "settings.loss.semantic_cross_entropy=0", "settings.network.thomson=false"],
     "cross entropy": ["settings.loss.instance=cross_entropy", "settings.loss.semantic=cross_entropy",
@@ -46,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("out/ablation"))
     parser.add_argument("--steps", type=int, default=250)
     parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--lr", type=float, default=1e-2, help="higher than for a long training (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--frames", type=int, default=60, help="of the val split, evenly spaced (default: %(default)s)")
     args = parser.parse_args(arguments)
@@ -53,9 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for seed in args.seeds:
             for name, overrides in VARIANTS.items():
-                file = args.out / f"{list(VARIANTS).index(name)}_{seed}_{args.steps}.json"
-                if not file.exists():
-                    file.write_text(json.dumps(measure(name, overrides, seed, args)))
+                file, recipe = result_file(args, name, seed), variant(overrides, seed, args)
+                if not file.exists() or json.loads(file.read_text())["recipe"] != settings(recipe):
+                    file.write_text(json.dumps(measure(name, recipe, args), indent=1))
                     (args.out / "table.md").write_text(table(args))
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -64,21 +68,34 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(name: str, overrides: list[str], seed: int, args: argparse.Namespace) -> dict:
-    """PQ on evenly spaced val frames of one variant, trained from random weights."""
+def variant(overrides: list[str], seed: int, args: argparse.Namespace) -> Recipe:
     stage = f"stages=[{{size: [128, 256], batch: {args.batch}, steps: {args.steps}, crop: [0.4, 0.8]}}]"
-    recipe = recipes.load("hle_mnv2_street", [stage, f"seed={seed}", "warmup=50", "ema=0.98", *overrides])
+    return recipes.load("hle_mnv2_street", [stage, f"seed={seed}", "warmup=50", "ema=0.98", f"lr={args.lr}", *overrides])
+
+
+def settings(recipe: Recipe) -> dict:
+    """What a result depends on, as JSON reads it back."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def result_file(args: argparse.Namespace, name: str, seed: int) -> Path:
+    return args.out / f"{re.sub('[^a-z]+', '_', name.lower().replace('á', 'a'))}_{seed}_{args.steps}_{args.frames}.json"
+
+
+def measure(name: str, recipe: Recipe, args: argparse.Namespace) -> dict:
+    """PQ on evenly spaced val frames of one variant, trained from random weights."""
     root, began = Path(recipe.data.root), time.monotonic()
     labels, frames = read_frames(root, recipe.data.val)
     trainer = Trainer(recipe, labels)
-    for batch in tqdm(batches(recipe, 0, trainer.method.grid_stride, 1), total=args.steps, desc=f"{name}, seed {seed}"):
+    for batch in tqdm(batches(recipe, 0, trainer.method.grid_stride, 1), total=args.steps, desc=f"{name}, {recipe.seed}"):
         trainer.update(batch)
     trainer.network.load_state_dict(trainer.average.module.state_dict())
+    trainer.network.cpu()
     engine = TorchEngine(trainer.method.graph(), tuple(recipe.engine_size))
     chosen = frames[:: max(1, len(frames) // args.frames)][: args.frames]
     scores = evaluate_engine(engine, manifest_of(recipe, trainer.method), labels, chosen, {})["quality"][PER_FRAME]
-    seconds = round(time.monotonic() - began)
-    return {"name": name, "seed": seed, "seconds": seconds} | {group: scores[group]["pq"] for group in ("all", "things", "stuff")}
+    pq = {group: scores[group]["pq"] for group in ("all", "things", "stuff")}
+    return pq | {"name": name, "seconds": round(time.monotonic() - began), "recipe": settings(recipe)}
 
 
 def table(args: argparse.Namespace) -> str:
@@ -86,7 +103,7 @@ def table(args: argparse.Namespace) -> str:
     columns = ["variant", *(f"PQ, seed {seed}" for seed in args.seeds), "things", "stuff", "paper"]
     lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for number, name in enumerate(VARIANTS):
-        files = [args.out / f"{number}_{seed}_{args.steps}.json" for seed in args.seeds]
+        files = [result_file(args, name, seed) for seed in args.seeds]
         found = [json.loads(file.read_text()) if file.exists() else None for file in files]
         done = [scores for scores in found if scores]
         cells = [f"{100 * scores['all']:.1f}" if scores else "" for scores in found]

@@ -1,7 +1,7 @@
 """The losses of HLE (section 3, eq. 1-16) and those of its ablations (table 6)."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,8 +20,9 @@ class LossSettings:
     """grid_stride: pixels per cell of the grid that losses see (4, 2 or 1). block: of each block of so many cells squared, one
     cell drawn at random counts in a step: the fine grid's detail at the coarse grid's price; 1 takes all cells.
 
-    instance: `lovasz` (eq. 3 on phi), `lovasz_hinge` (margin form on the exponent of phi), `cross_entropy` or `associative`
-    (eq. 1-2). semantic: `lovasz` (eq. 6 on psi), `cross_entropy` or `associative`. semantic_cross_entropy: weight of a cross
+    instance: `lovasz` (eq. 3 on phi), `lovasz_hinge` (margin form on the exponent of phi), `cross_entropy` or `associative`.
+    semantic: `lovasz` (eq. 6 on psi), `cross_entropy` or `associative`. With `associative` (eq. 1-2) embeddings learn from
+    nothing else; variances, which those equations lack, learn as with `lovasz`. semantic_cross_entropy: weight of a cross
     entropy on psi beside it, 0 in the paper. vq: weight of eq. 15, 0 turns it off. seed_foreground: weight of things
     in eq. 13, 1 in the paper.
     """
@@ -66,14 +67,16 @@ def draw_cells(shape: torch.Size, block: int, device: torch.device) -> Tensor:
 
 def semantic_terms(network: Network, fields: Fields, truth: Targets, s: LossSettings) -> dict[str, Tensor]:
     """L_seg (eq. 12) and L_seg-mean (eq. 15)."""
-    logits = network.semantic_logits(fields)  # B,C,P
     embedding = network.semantic_part(fields.embedding)  # B,E,P
     if s.semantic == "associative":
-        terms = {"segmentation": associative(embedding, *class_masks(truth.semantic, logits.shape[1]), push=1.0)}
-    elif s.semantic == "cross_entropy":
+        fields = replace(fields, embedding=fields.embedding.detach())
+    logits = network.semantic_logits(fields)  # B,C,P
+    if s.semantic == "cross_entropy":
         terms = {"segmentation": masked_cross_entropy(logits, truth.semantic)}
     else:
         terms = {"segmentation": lovasz_softmax(logits.softmax(1), truth.semantic)}
+    if s.semantic == "associative":
+        terms["segmentation_embedding"] = associative(embedding, *class_masks(truth.semantic, logits.shape[1]), push=1.0)
     if s.semantic_cross_entropy:
         terms["cross_entropy"] = s.semantic_cross_entropy * masked_cross_entropy(logits, truth.semantic)
     if s.vq and not network.settings.semantic_branch:
@@ -84,18 +87,21 @@ def semantic_terms(network: Network, fields: Fields, truth: Targets, s: LossSett
 def instance_terms(network: Network, fields: Fields, truth: Targets, things: Tensor, s: LossSettings) -> dict[str, Tensor]:
     """L_ins (eq. 11), L_ins-var (eq. 14) and L_seed (eq. 13)."""
     embedding = network.instance_part(fields.embedding)  # B,E,P
-    exponent = instance_exponent(fields, embedding, truth)  # B,L,P
+    separate = s.instance == "associative"
+    exponent = instance_exponent(fields, embedding.detach() if separate else embedding, truth)  # B,L,P
     known = (truth.semantic >= 0) & ~truth.ignored
     rows = truth.exists
     zero = exponent.sum() * 0
     if not rows.any():
         instance = variance = zero
     else:
-        instance = instance_loss(exponent[rows], truth.instance[rows], known.repeat_interleave(rows.sum(1), 0), s.instance)
-        if s.instance == "associative":
-            instance = associative(embedding, truth.instance, truth.exists, push=0.5)
+        kind = "lovasz" if separate else s.instance
+        instance = instance_loss(exponent[rows], truth.instance[rows], known.repeat_interleave(rows.sum(1), 0), kind)
         variance = s.variance * variance_smoothness(sigmas(fields.log_sigma), truth)
-    return {"instance": instance, "variance": variance, "seed": s.seed * seed_loss(fields, exponent, truth, things, s)}
+    terms = {"instance": instance, "variance": variance, "seed": s.seed * seed_loss(fields, exponent, truth, things, s)}
+    if separate:
+        terms["instance_embedding"] = associative(embedding, truth.instance, truth.exists, push=0.5)
+    return terms
 
 
 def instance_exponent(fields: Fields, embedding: Tensor, truth: Targets) -> Tensor:
@@ -123,8 +129,6 @@ def instance_loss(exponent: Tensor, masks: Tensor, known: Tensor, kind: str) -> 
         return (
             binary_cross_entropy_with_logits(phi_logit, masks.to(phi_logit.dtype), reduction="none") * known
         ).sum() / known.sum().clamp_min(1)
-    if kind == "associative":
-        return exponent.sum() * 0
     raise AssertionError(kind)  # LossSettings has refused it
 
 

@@ -14,7 +14,7 @@ from training.nets.deeplab import DeepLabV3Plus, coordinates
 class NetworkSettings:
     """backbone: mobilenet_v2, resnet50 or resnet101. embedding: E (paper, section 4.2: 12 for Cityscapes, 128 for COCO).
 
-    skips: of the decoder, as in `DeepLabV3Plus`; the smallest stride is that of the network's output. thomson: initialise the
+    skips, aspp_rates: as in `DeepLabV3Plus`; the smallest stride is that of the network's output. thomson: initialise the
     class means by eq. 17. Ablations of table 6: split (half of the embedding for semantics, half for instances),
     semantic_branch (a softmax classifier of its own).
     """
@@ -22,6 +22,7 @@ class NetworkSettings:
     backbone: str = "mobilenet_v2"
     output_stride: int = 16
     aspp_width: int = 128
+    aspp_rates: list[int] = field(default_factory=lambda: [6, 12, 18])
     skips: list[list[int]] = field(default_factory=lambda: [[8, 32, 128], [4, 24, 128], [2, 16, 32]])
     embedding: int = 12
     split: bool = False
@@ -58,7 +59,8 @@ class Network(nn.Module):
         super().__init__()
         self.settings = settings
         channels = settings.embedding + 3 + (classes if settings.semantic_branch else 0)
-        self.trunk = DeepLabV3Plus(settings.backbone, settings.output_stride, settings.aspp_width, settings.skips)
+        s = settings
+        self.trunk = DeepLabV3Plus(s.backbone, s.output_stride, s.aspp_width, s.skips, s.aspp_rates)
         self.head = nn.Conv2d(self.trunk.channels, channels, 1)
         self.means = nn.Parameter(initial_means(classes, settings))
         self.log_precision = nn.Parameter(torch.full((classes,), math.log(10.0)))
@@ -109,7 +111,7 @@ def precisions(log_sigma: Tensor) -> tuple[Tensor, Tensor]:
 def initial_means(classes: int, settings: NetworkSettings, steps: int = 1000) -> Tensor:
     """(C,E) unit vectors, spread over the sphere (generalised Thomson problem, eq. 17), or random where that is off."""
     dimension = settings.embedding // 2 if settings.split else settings.embedding
-    generator = torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(torch.initial_seed())  # the recipe's, in training
     points = normalize(torch.randn(classes, dimension, generator=generator), dim=1)
     if not settings.thomson or classes < 2:
         return points
