@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import tiny_engine
 
+from panoptic_ros import manifest
 from panoptic_ros.__main__ import main
-from panoptic_ros.commands.bench import mosaic, summary
-from panoptic_ros.engine import BACKENDS
+from panoptic_ros.commands.bench import Crowded, mosaic, summary
+from panoptic_ros.engine import BACKENDS, open_engine
 
 
 @pytest.fixture
@@ -53,10 +54,21 @@ def test_the_report_measures_network_engine_and_pipeline(
 def test_objects_compares_an_empty_frame_with_a_crowd(tiny_folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     objects = bench(tiny_folder, clip, "--objects")[1]["objects"]
     assert (objects["least"]["objects"], objects["most"]["objects"]) == (0, 2)
-    for name in ("engine", "pipeline"):
-        least, most = objects["least"][f"{name}_ms"], objects["most"][f"{name}_ms"]
-        assert objects[f"{name}_growth"] == pytest.approx((most - least) / least, abs=1e-3)
-    assert "\n2 objects: engine" in capsys.readouterr().out
+    for case in ("most", "full"):
+        for name in ("engine", "pipeline"):
+            least, most = objects["least"][f"{name}_ms"], objects[case][f"{name}_ms"]
+            assert objects[case][f"{name}_growth"] == pytest.approx((most - least) / least, abs=1e-3)
+    table = capsys.readouterr().out
+    assert "\n2 objects: engine" in table and f"\n{objects['full']['objects']} objects drawn: engine" in table
+
+
+def test_the_drawn_crowd_fills_the_slots(tiny_folder: Path) -> None:
+    """As many things as there are slots for, each in one piece."""
+    model = manifest.load(tiny_folder)
+    slots = Crowded(open_engine(model), model).run(np.zeros((1, *model.size, 3), np.uint8))
+    stuff = sum(not label.thing for label in model.labels)
+    assert set(np.unique(slots.ids).tolist()) == {0, *range(stuff + 1, model.slots + 1)}
+    assert all(cv2.connectedComponents((slots.ids == i).astype(np.uint8))[0] == 2 for i in range(stuff + 1, model.slots + 1))
 
 
 def test_a_mosaic_is_made_of_all_frames() -> None:
