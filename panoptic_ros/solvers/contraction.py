@@ -64,14 +64,18 @@ def _fill(graph: Graph) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def contract(graph: Graph, steps: int) -> bool:
+def contract(graph: Graph, eager: bool, steps: int) -> bool:
     """Merges the most similar pair while the similarity is not negative, for at most `steps` queue entries; True: finished.
 
-    No similarity is ever above its key, so that a key which is still right when it comes up belongs to the most similar pair.
+    eager: no similarity is ever above its key, so that one still right when it comes up is the largest, as in Algorithm 2.
+    Otherwise similarities that have risen are looked for only when the queue has run empty.
     """
     for _ in range(steps):
         if graph.used[0] == 0:
-            return True
+            for edge in range(0 if eager else len(graph.weight)):
+                _queue(graph, edge)
+            if graph.used[0] == 0:
+                return True
         entry = _pop(graph)
         edge = entry & 0x7FFFFFFF
         if graph.end[2 * edge] == NONE or graph.key[edge] != entry >> 32:
@@ -81,7 +85,7 @@ def contract(graph: Graph, steps: int) -> bool:
             graph.key[edge] = NONE
             _queue(graph, edge)
         else:
-            _merge(graph, edge)
+            _merge(graph, edge, eager)
     return False
 
 
@@ -96,18 +100,18 @@ def roots(parent: np.ndarray) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _merge(graph: Graph, edge: int) -> None:
+def _merge(graph: Graph, edge: int, eager: bool) -> None:
     """Contracts an edge (lines 7-18); the cluster with more edges survives.
 
     If both had the same class, every other class has become more expensive against it, and similarities have only fallen.
-    Otherwise some may have risen: all of the cluster's edges are queued anew.
+    Otherwise some may have risen, and all of the cluster's edges are queued anew if `eager`.
     """
     kept, gone = graph.end[2 * edge], graph.end[2 * edge + 1]
     if graph.degree[kept] < graph.degree[gone]:
         kept, gone = gone, kept
     graph.end[2 * edge] = NONE
     graph.parent[gone] = kept
-    may_rise = graph.best[kept] != graph.best[gone]
+    may_rise = eager and graph.best[kept] != graph.best[gone]
     best = 0
     for k in range(graph.cost.shape[1]):
         graph.cost[kept, k] += graph.cost[gone, k]

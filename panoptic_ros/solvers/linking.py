@@ -148,12 +148,13 @@ def cluster_edges(labels: np.ndarray, count: int, edge_cost: np.ndarray, distanc
             right = 0 if channel & 1 else distances[channel >> 1]
             if i + down >= height:
                 continue
-            a, b, run = labels[i, 0], labels[i, 0], 0.0
-            for j in range(width - right):
-                if labels[i, j] != a or labels[i + down, j + right] != b:
+            here, there, cost = labels[i], labels[i + down, right:], edge_cost[channel, i]
+            a, b, run = here[0], here[0], 0.0
+            for j in range(len(there)):
+                if here[j] != a or there[j] != b:
                     used += _sum_up(pairs, weights, a, b, run)
-                    a, b, run = labels[i, j], labels[i + down, j + right], 0.0
-                run += edge_cost[channel, i, j]
+                    a, b, run = here[j], there[j], 0.0
+                run += cost[j]
             used += _sum_up(pairs, weights, a, b, run)
         if 2 * used + room > len(pairs):
             pairs, weights = _grown(pairs, weights)

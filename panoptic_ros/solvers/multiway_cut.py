@@ -58,7 +58,7 @@ def asymmetric_multiway_cut(
     class_cost: (K, H, W), K >= 2. edge_cost: (2 * len(distances), H, W), positive = attractive, paid when cut; channel 2d joins
     (i, j) to (i, j + distances[d]), channel 2d + 1 to (i + distances[d], j); what leaves the image is ignored. Both float32, or
     float64 that is rounded to it. distances: pixels, increasing from 1, none above H or W.
-    mode: "greedy" is Algorithm 2; "fast" links what is safe first and moves single pixels last.
+    mode: "greedy" is Algorithm 2; "fast" links what is safe first, contracts in nearly that order, then moves single pixels.
     time_budget_s: no merging or moving begins after it; the linking, some ms, is not interrupted.
     Multiplying all costs by a positive number changes nothing but the energy. PanopticError: an argument is none of that.
     """
@@ -91,7 +91,7 @@ def _solve(
     graph = contraction.build_graph(sums, *linking.cluster_edges(labels, len(sums), edge_cost, steps))
     complete = False
     while not complete and perf_counter() < stop:
-        complete = contraction.contract(graph, STEPS)
+        complete = contraction.contract(graph, not link, STEPS)
     clusters, classes = _merged(graph, things)
     labels = clusters[labels]
     if mode == "fast":
