@@ -28,8 +28,8 @@ def edge_scale(edge_cost: np.ndarray) -> float:
 def safe_links(class_cost: np.ndarray, edge_cost: np.ndarray, crossing: int, threshold: float) -> np.ndarray:
     """(H, W) uint8: 1 = linked to the pixel on the right, 2 = to the one below, 3 = both.
 
-    A link's similarity, exactly that of Algorithm 2, exceeds `threshold`, and the sum of the edges of length `crossing` (channels
-    2 and 3; 0: there are none) that cross it is not negative.
+    A link's similarity, exactly that of Algorithm 2, exceeds `threshold`, and the edges of length `crossing` (channels 2 and 3;
+    0: there are none) that cross it do not fall short of `threshold` on average.
     """
     classes, height, width = class_cost.shape
     links = np.empty((height, width), np.uint8)
@@ -53,9 +53,9 @@ def safe_links(class_cost: np.ndarray, edge_cost: np.ndarray, crossing: int, thr
         for j in range(width):
             to_right = to_below = False
             if j + 1 < width:
-                to_right = edge_cost[0, i, j] + here[j] + here[j + 1] - right[j] > threshold and across[j] >= 0
+                to_right = edge_cost[0, i, j] + here[j] + here[j + 1] - right[j] > threshold and across[j] >= crossing * threshold
             if not last:
-                to_below = edge_cost[1, i, j] + here[j] + below[j] - down[j] > threshold and along[j] >= 0
+                to_below = edge_cost[1, i, j] + here[j] + below[j] - down[j] > threshold and along[j] >= crossing * threshold
             links[i, j] = to_right + 2 * to_below
         here, below = below, here
     return links
