@@ -23,6 +23,9 @@ LINK_THRESHOLD = 0.35
 LINK_FROM_PIXELS = 2048
 """Smaller images are contracted pixel by pixel in every mode."""
 
+LEAST_REDUCTION = 2
+"""Pixels per cluster after linking. With fewer the costs have no structure that links could follow, and mislead them."""
+
 SWEEPS = 4
 STEPS = 4096
 """Queue entries between two looks at the clock, well under a millisecond."""
@@ -86,12 +89,12 @@ def _solve(
         raise PanopticError(f"mode={mode!r}: 'fast' or 'greedy'")
     class_cost, edge_cost = _checked_costs("class_cost", class_cost), _checked_costs("edge_cost", edge_cost)
     steps = _checked_distances(distances, class_cost.shape, edge_cost.shape)
-    link = mode == "fast" and class_cost[0].size >= LINK_FROM_PIXELS
-    labels, sums = _linked(class_cost, edge_cost, steps) if link else _pixels(class_cost)
+    labels, sums = _linked(class_cost, edge_cost, steps) if mode == "fast" else _pixels(class_cost)
+    linked = len(sums) < labels.size
     graph = contraction.build_graph(sums, *linking.cluster_edges(labels, len(sums), edge_cost, steps))
     complete = False
     while not complete and perf_counter() < stop:
-        complete = contraction.contract(graph, not link, STEPS)
+        complete = contraction.contract(graph, not linked, STEPS)
     clusters, classes = _merged(graph, things)
     labels = clusters[labels]
     if mode == "fast":
@@ -105,12 +108,16 @@ def _solve(
 
 
 def _linked(class_cost: np.ndarray, edge_cost: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The clusters that need no queue: labels (H, W) and their class costs (C, K)."""
+    """The clusters that need no queue: labels (H, W) and their class costs (C, K). Where that saves little: the pixels."""
+    pixels = class_cost[0].size
+    if pixels < LINK_FROM_PIXELS:
+        return _pixels(class_cost)
     threshold = LINK_THRESHOLD * linking.edge_scale(edge_cost)
     crossing = int(distances[1]) if len(distances) > 1 else 0
     labels, sizes = linking.tile_components(linking.safe_links(class_cost, edge_cost, crossing, threshold))
     sums = linking.class_sums(class_cost, labels, len(sizes))
-    return labels, sums[reassign.attach_small(labels, sizes, sums, edge_cost, distances[:2])]
+    kept = reassign.attach_small(labels, sizes, sums, edge_cost, distances[:2])
+    return (labels, sums[kept]) if len(kept) * LEAST_REDUCTION <= pixels else _pixels(class_cost)
 
 
 def _pixels(class_cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

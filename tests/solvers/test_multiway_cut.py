@@ -96,6 +96,21 @@ def test_fast_is_about_as_good_as_greedy_on_scenes(seed: int, noise: float) -> N
     assert fast.energy <= greedy.energy + 0.005 * abs(greedy.energy)
 
 
+@pytest.mark.parametrize("case", ("no structure", "no boundaries at distance 1", "wrong at distance 4", "no class evidence"))
+def test_fast_is_about_as_good_as_greedy_on_costs_that_mislead(case: str) -> None:
+    scene, random = scene_instance(48, 72, 0), random_instance(48, 72, 0, 19, 8, (1, 4, 16, 32))
+    edge_cost = scene.edge_cost
+    instance = {
+        "no structure": random._replace(edge_cost=random.edge_cost + 0.5),
+        "no boundaries at distance 1": scene._replace(edge_cost=np.concatenate([abs(edge_cost[:2]) / 2, edge_cost[2:]])),
+        "wrong at distance 4": scene._replace(edge_cost=np.concatenate([edge_cost[:2], -edge_cost[2:4], edge_cost[4:]])),
+        "no class evidence": scene._replace(class_cost=scene.class_cost / 20),
+    }[case]
+    greedy, fast = (asymmetric_multiway_cut(*instance, mode=mode) for mode in MODES)
+    check(fast, instance)
+    assert fast.energy <= greedy.energy + 0.005 * abs(greedy.energy)
+
+
 @pytest.mark.parametrize("cut_cost", (-1.0, 0.0, 1.0))
 @pytest.mark.parametrize("mode", MODES)
 def test_ties_everywhere(mode: str, cut_cost: float) -> None:
