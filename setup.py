@@ -10,6 +10,7 @@ SHARE = Path("share") / NAME
 OPENVINO = ["openvino>=2024.6,<2027"]
 ONNXRUNTIME = ["onnxruntime>=1.18,<2"]
 DDS = ["cyclonedds>=11,<12"]
+NUMBA = ["numba>=0.60,<0.70"]
 BAGS = ["rosbags>=0.11,<0.12"]
 TRAIN = ["torch>=2.6,<3", "onnx>=1.17,<2", "onnxscript>=0.5,<1", "omegaconf>=2.3,<3", "tqdm>=4.66,<5", "matplotlib>=3.8,<4",
          "mujoco>=3.2,<5"]  # fmt: skip
@@ -45,8 +46,9 @@ setup(
         "onnxruntime": ONNXRUNTIME,
         "dds": DDS,
         "bags": BAGS,
+        "amwc": NUMBA,
         "train": TRAIN,
-        "test": [*TEST, *OPENVINO, *ONNXRUNTIME, *DDS, *BAGS, *TRAIN],
+        "test": [*TEST, *OPENVINO, *ONNXRUNTIME, *DDS, *BAGS, *NUMBA, *TRAIN],
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.__main__:main"]},
     zip_safe=False,

@@ -51,6 +51,10 @@ def test_each_middleware_is_imported_by_its_own_files_only() -> None:
     assert importers(others, "cyclonedds") == set()
 
 
+def test_numba_is_imported_by_the_solvers_only() -> None:
+    assert importers([file for file in RUNTIME + TRAINING if not file.match("panoptic_ros/solvers/*.py")], "numba") == set()
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_no_method_imports_another(method: str) -> None:
     others = [f"training.methods.{other}" for other in METHODS if other != method]
@@ -66,7 +70,9 @@ def test_the_pipeline_loads_only_what_it_needs() -> None:
     code = "import sys, panoptic_ros.pipeline, panoptic_ros.engine, panoptic_ros.__main__; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert "panoptic_ros.tracker" in loaded
-    assert {"torch", "training", "rclpy", "cyclonedds", "openvino", "onnxruntime", "onnx", "matplotlib"}.isdisjoint(loaded)
+    assert {"torch", "training", "rclpy", "cyclonedds", "openvino", "onnxruntime", "onnx", "matplotlib", "numba"}.isdisjoint(
+        loaded
+    )
 
 
 def test_every_file_has_its_place_in_the_layout() -> None:
