@@ -22,6 +22,7 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from panoptic_ros import manifest
 from panoptic_ros.commands.model_arguments import size
@@ -115,7 +116,10 @@ def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe,
 
 
 class _WithNetwork(nn.Module):
-    """A method's graph that also returns what lies between its network and its decoder, so that the tensor keeps a name."""
+    """A method's graph that also returns what lies between its network and its decoder, so that the tensor keeps a name.
+
+    Several tensors become one, which nothing else reads: it runs where the network is run alone, and is dropped elsewhere.
+    """
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
@@ -123,7 +127,8 @@ class _WithNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         raw = self.whole.network_output(image)
-        return *self.whole.decoder(raw), raw
+        parts = tree_leaves(raw)
+        return *self.whole.decoder(raw), parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])
 
 
 def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
