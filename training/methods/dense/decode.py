@@ -19,7 +19,7 @@ from training.methods.dense.network import (
 )
 from training.nets.fpn import STRIDES
 
-_PARTS = 16
+_PARTS = 8
 """Parts of the grid that are assigned to boxes one after the other, so that what lies between stays in the cache."""
 
 
