@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from panoptic_ros.core import PanopticError
 from training.nets.deeplab import DeepLabV3Plus, backbone, coordinates
+from training.nets.fpn import FPN
 
 # Of torchvision 0.29's state dicts without the classifier (and without MobileNetV2's features.18): entries, and numbers in them.
 SIZES = {"mobilenet_v2": (306, 1843315), "resnet50": (318, 23561205), "resnet101": (624, 42605608)}
@@ -160,3 +161,22 @@ def test_coordinates_are_cell_centres_in_image_heights() -> None:
     ]
     for found, literal in expected:
         assert found.tolist() == literal
+
+
+@pytest.mark.parametrize("name_", ["mobilenet_v2", "resnet50"])
+def test_stride_16_is_there_before_stride_32(name_: str) -> None:
+    with torch.device("meta"):
+        net = backbone(name_, 32)
+        found = net(torch.zeros(1, 3, 64, 96))
+    assert {stride: tuple(x.shape[1:]) for stride, x in found.items()} == {
+        stride: (width, 64 // stride, 96 // stride) for stride, width in net.channels.items()
+    }
+    assert list(found) == [2, 4, 8, 16, 32]
+
+
+def test_a_pyramid_has_the_levels_3_to_7_of_sizes_that_do_not_divide() -> None:
+    with torch.device("meta"):
+        levels = FPN("mobilenet_v2", 24)(torch.zeros(2, 3, 96, 160))
+    assert [tuple(level.shape) for level in levels] == [
+        (2, 24, 12, 20), (2, 24, 6, 10), (2, 24, 3, 5), (2, 24, 2, 3), (2, 24, 1, 2),
+    ]  # fmt: skip
