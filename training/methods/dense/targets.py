@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from training.methods.dense.network import LEVELNESS_STRIDE, area, cell_centres
+from training.methods.dense.network import LEVELNESS_STRIDE, cell_centres
 from training.nets.fpn import STRIDES
 
 
@@ -74,15 +74,16 @@ def categories_of(semantic: Tensor, instance: Tensor, count: int) -> Tensor:
 
 def smallest_boxes(semantic: Tensor, box: Tensor, category: Tensor, exists: Tensor, stride: int) -> Tensor:
     """(B,h,w) instance map from boxes: each cell to the smallest box of its class around its centre, -1 where there is none."""
-    if not box.shape[1]:
-        return torch.full_like(semantic, -1)
-    centre = cell_centres(*semantic.shape[1:], stride, semantic.device)  # 2,P
-    x0, y0, x1, y1 = box.unsqueeze(3).unbind(2)  # B,L,1
-    inside = (x0 < centre[0]) & (centre[0] < x1) & (y0 < centre[1]) & (centre[1] < y1)  # B,L,P
-    same = semantic.flatten(1).unsqueeze(1) == category.unsqueeze(2)
-    size = torch.where(inside & same & exists.unsqueeze(2), area(box.movedim(2, 0)).unsqueeze(2), torch.inf)
-    smallest, instance = size.min(1)
-    return torch.where(smallest < torch.inf, instance, -1).view(semantic.shape)
+    x, y = cell_centres(*semantic.shape[1:], stride, semantic.device)  # P
+    owner = torch.full_like(semantic, -1).flatten(1)
+    smallest = torch.full(owner.shape, torch.inf, device=owner.device)
+    for number in range(box.shape[1]):  # one after the other: all at once would not fit large images
+        x0, y0, x1, y1 = box[:, number].unsqueeze(2).unbind(1)  # B,1
+        inside = (x0 < x) & (x < x1) & (y0 < y) & (y < y1) & exists[:, number, None]
+        size = (x1 - x0) * (y1 - y0)
+        taken = inside & (semantic.flatten(1) == category[:, number, None]) & (size < smallest)
+        owner, smallest = torch.where(taken, number, owner), torch.where(taken, size, smallest)
+    return owner.view(semantic.shape)
 
 
 def cell_targets(truth: Truth, sizes: list[tuple[int, int]], ranges: list[int]) -> Cells:
