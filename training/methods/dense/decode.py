@@ -100,12 +100,12 @@ class Decoder(nn.Module):
 
     def detections(self, output: Output) -> Detections:
         """The surest boxes after class-wise suppression. Each cell of a level has one box, of its likeliest class."""
-        height, width = (side * SEMANTIC_STRIDE for side in output.semantic.shape[-2:])
         logit, category = torch.cat([level[0].flatten(1) for level in output.thing_logits], 1).topk(1, dim=0)  # 1,N
         probability, category = logit[0].sigmoid(), self.things.index_select(0, category[0])
         sure = torch.cat([level[0].flatten() for level in output.centerness]).sigmoid() * probability
         box = torch.cat([self.boxes(d, s, tuple(d.shape[-2:]), s) for d, s in zip(output.distances, STRIDES)], 1)  # 4,N
-        box = torch.stack([box[0].clamp(0, width), box[1].clamp(0, height), box[2].clamp(0, width), box[3].clamp(0, height)])
+        corner = cell_centres(*output.semantic.shape[-2:], SEMANTIC_STRIDE, box.device).amax(1) + SEMANTIC_STRIDE / 2
+        box = torch.minimum(box.clamp_min(0), torch.cat([corner, corner]).unsqueeze(1))  # clipped to the image
         # comparisons, so that what is not a number is no candidate either
         valid = (probability > self.settings.score_threshold) & (box[2] > box[0]) & (box[3] > box[1])
         k = self.settings.candidates  # a small image has fewer cells: padded with boxes that are none
