@@ -116,10 +116,7 @@ def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe,
 
 
 class _WithNetwork(nn.Module):
-    """A method's graph that also returns what lies between its network and its decoder, so that the tensor keeps a name.
-
-    Several tensors become one, which nothing else reads: it runs where the network is run alone, and is dropped elsewhere.
-    """
+    """A method's graph that also returns what lies between its network and its decoder, so that those tensors keep names."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
@@ -127,8 +124,7 @@ class _WithNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         raw = self.whole.network_output(image)
-        parts = tree_leaves(raw)
-        return *self.whole.decoder(raw), parts[0] if len(parts) == 1 else torch.cat([part.flatten() for part in parts])
+        return *self.whole.decoder(raw), *tree_leaves(raw)
 
 
 def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
@@ -138,11 +134,13 @@ def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
     wrapped = _WithNetwork(graph).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        outputs = wrapped(image)
+        count = len(outputs) - len(OUTPUTS)
+        names = [NETWORK] if count == 1 else [f"{NETWORK}/{number}" for number in range(count)]
         program = torch.onnx.export(
             wrapped, (image,), dynamo=True, dynamic_shapes=(sides,), input_names=["image"],
-            output_names=[*OUTPUTS, NETWORK], opset_version=OPSET, verbose=False,
+            output_names=[*OUTPUTS, *names], opset_version=OPSET, verbose=False,
         )  # fmt: skip
-        outputs = wrapped(image)
     model = program.model_proto
     del model.graph.output[len(OUTPUTS) :], model.graph.value_info[:]
     for part in (model, model.graph, *model.graph.node):  # the exporter's notes: stack traces with the paths of this machine

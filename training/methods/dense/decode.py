@@ -13,7 +13,7 @@ from training.methods.dense.network import (
     SEMANTIC_STRIDE,
     Output,
     boxes_around,
-    cell_centres,
+    centres_of,
     iou,
     resample,
 )
@@ -103,8 +103,8 @@ class Decoder(nn.Module):
         logit, category = torch.cat([level[0].flatten(1) for level in output.thing_logits], 1).topk(1, dim=0)  # 1,N
         probability, category = logit[0].sigmoid(), self.things.index_select(0, category[0])
         sure = torch.cat([level[0].flatten() for level in output.centerness]).sigmoid() * probability
-        box = torch.cat([self.boxes(d, s, tuple(d.shape[-2:]), s) for d, s in zip(output.distances, STRIDES)], 1)  # 4,N
-        corner = cell_centres(*output.semantic.shape[-2:], SEMANTIC_STRIDE, box.device).amax(1) + SEMANTIC_STRIDE / 2
+        box = torch.cat([boxes(d, s) for d, s in zip(output.distances, STRIDES)], 1)  # 4,N
+        corner = centres_of(output.semantic, SEMANTIC_STRIDE).amax(1) + SEMANTIC_STRIDE / 2
         box = torch.minimum(box.clamp_min(0), torch.cat([corner, corner]).unsqueeze(1))  # clipped to the image
         # comparisons, so that what is not a number is no candidate either
         valid = (probability > self.settings.score_threshold) & (box[2] > box[0]) & (box[3] > box[1])
@@ -115,22 +115,17 @@ class Decoder(nn.Module):
         kept, order = suppress(box, category, score > 0, self.settings.nms, self.settings.detections)
         return Detections(box.index_select(1, order) * kept, score.index_select(0, order) * kept, category.index_select(0, order))
 
-    def boxes(self, distances: Tensor, stride: int, size: tuple[int, int], to: int) -> Tensor:
-        """(4,P) boxes of one level's distances (1,4,..) at `to` pixels per cell, in a grid of `size`."""
-        distances = resample(distances, stride, to, size)[0].flatten(1)
-        return boxes_around(cell_centres(*size, to, distances.device), distances)
-
     def dense_boxes(self, output: Output, size: tuple[int, int]) -> list[Tensor]:
         """B(x,y), (4,P): by levelness, one; without it, one for each level (eq. S1)."""
         stride = self.settings.stride
-        levels = [self.boxes(d, s, size, stride) for d, s in zip(output.distances, STRIDES)]
+        levels = [boxes(resample(d, s, stride, size), stride) for d, s in zip(output.distances, STRIDES)]
         if not self.settings.levelness:
             return levels
         levelness = resample(output.levelness, LEVELNESS_STRIDE, stride, size)[0, 1:].flatten(1)
         level = levelness.topk(1, dim=0).indices  # 1,P
         chosen = levels[0]
-        for number, boxes in enumerate(levels[1:], 1):
-            chosen = torch.where(level == number, boxes, chosen)
+        for number, box in enumerate(levels[1:], 1):
+            chosen = torch.where(level == number, box, chosen)
         return [chosen]
 
     def segments(
@@ -164,6 +159,11 @@ class Decoder(nn.Module):
         for level in dense[1:]:
             best = torch.maximum(best, iou(level[:, a:b].unsqueeze(1), box.unsqueeze(2)))
         return best
+
+
+def boxes(distances: Tensor, stride: int) -> Tensor:
+    """(4,P) boxes of the cells of distances (1,4,h,w), a map of `stride` pixels a cell."""
+    return boxes_around(centres_of(distances, stride), distances[0].flatten(1))
 
 
 def suppress(box: Tensor, category: Tensor, valid: Tensor, threshold: float, picks: int) -> tuple[Tensor, Tensor]:

@@ -127,8 +127,14 @@ def resample(x: Tensor, stride: int, to: int, size: tuple[int, int]) -> Tensor:
 
 def cell_centres(height: int, width: int, stride: int, device: torch.device) -> Tensor:
     """(2,P): x and y of the cells of a grid in row order, pixels."""
-    y, x = (stride * (torch.arange(side, device=device) + 0.5) for side in (height, width))
-    return torch.stack([x.expand(height, width).flatten(), y.unsqueeze(1).expand(height, width).flatten()])
+    return centres_of(torch.empty(height, width, device=device), stride)
+
+
+def centres_of(like: Tensor, stride: int) -> Tensor:
+    """The same for the grid of a map (..,h,w). By sums over ones: at symbolic sizes, those of P7 above all, whatever is made
+    from the numbers of rows and columns comes out wrong in the exported graph."""
+    ones = torch.ones_like(like.flatten(0, -3)[0] if like.ndim > 2 else like)
+    return stride * (torch.stack([ones.cumsum(1), ones.cumsum(0)]).flatten(1) - 0.5)
 
 
 def boxes_around(centre: Tensor, distances: Tensor) -> Tensor:
