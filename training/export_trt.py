@@ -129,7 +129,8 @@ class _WithNetwork(nn.Module):
 
 def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
     """Write `graph` (`network_output`, `decoder`) as ONNX with symbolic height `h` and width `w`; returns outputs of a run."""
-    image = torch.zeros(1, 4 * SIZE_MULTIPLE, 8 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
+    # large enough that no map has a side of one cell even at stride 128: torch.export would take such a side for constant
+    image = torch.zeros(1, 8 * SIZE_MULTIPLE, 12 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
     sides = {axis: SIZE_MULTIPLE * torch.export.Dim(name, min=2, max=128) for axis, name in ((1, "rows"), (2, "columns"))}
     wrapped = _WithNetwork(graph).eval()
     with torch.no_grad(), warnings.catch_warnings():

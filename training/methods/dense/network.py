@@ -131,8 +131,7 @@ def cell_centres(height: int, width: int, stride: int, device: torch.device) -> 
 
 
 def centres_of(like: Tensor, stride: int) -> Tensor:
-    """The same for the grid of a map (..,h,w). By sums over ones: at symbolic sizes, those of P7 above all, whatever is made
-    from the numbers of rows and columns comes out wrong in the exported graph."""
+    """The same for the grid of a map (..,h,w); by sums over ones, which export without the numbers of rows and columns."""
     ones = torch.ones_like(like.flatten(0, -3)[0] if like.ndim > 2 else like)
     return stride * (torch.stack([ones.cumsum(1), ones.cumsum(0)]).flatten(1) - 0.5)
 
