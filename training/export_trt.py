@@ -22,6 +22,7 @@ import torch
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from panoptic_ros import manifest
 from panoptic_ros.commands.model_arguments import size
@@ -115,7 +116,7 @@ def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe,
 
 
 class _WithNetwork(nn.Module):
-    """A method's graph that also returns what lies between its network and its decoder, so that the tensor keeps a name."""
+    """A method's graph that also returns what lies between its network and its decoder, so that those tensors keep names."""
 
     def __init__(self, graph: nn.Module) -> None:
         super().__init__()
@@ -123,21 +124,24 @@ class _WithNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         raw = self.whole.network_output(image)
-        return *self.whole.decoder(raw), raw
+        return *self.whole.decoder(raw), *tree_leaves(raw)
 
 
 def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
     """Write `graph` (`network_output`, `decoder`) as ONNX with symbolic height `h` and width `w`; returns outputs of a run."""
-    image = torch.zeros(1, 4 * SIZE_MULTIPLE, 8 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
+    # large enough that no map has a side of one cell even at stride 128: torch.export would take such a side for constant
+    image = torch.zeros(1, 8 * SIZE_MULTIPLE, 12 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
     sides = {axis: SIZE_MULTIPLE * torch.export.Dim(name, min=2, max=128) for axis, name in ((1, "rows"), (2, "columns"))}
     wrapped = _WithNetwork(graph).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        outputs = wrapped(image)
+        count = len(outputs) - len(OUTPUTS)
+        names = [NETWORK] if count == 1 else [f"{NETWORK}/{number}" for number in range(count)]
         program = torch.onnx.export(
             wrapped, (image,), dynamo=True, dynamic_shapes=(sides,), input_names=["image"],
-            output_names=[*OUTPUTS, NETWORK], opset_version=OPSET, verbose=False,
+            output_names=[*OUTPUTS, *names], opset_version=OPSET, verbose=False,
         )  # fmt: skip
-        outputs = wrapped(image)
     model = program.model_proto
     del model.graph.output[len(OUTPUTS) :], model.graph.value_info[:]
     for part in (model, model.graph, *model.graph.node):  # the exporter's notes: stack traces with the paths of this machine

@@ -31,10 +31,8 @@ class TorchEngine:
 def manifest_of(recipe: Recipe, method: Any) -> Manifest:
     """What the pipeline has to know of a model that lies in no file yet."""
     height, width = recipe.engine_size
-    stuff = sum(not label.thing for label in method.labels)
-    decoder = method.settings.decoder
     return Manifest(
         model=recipe.model, method=recipe.method, onnx=Path(), size=(height, width), size_multiple=32,
-        decode_stride=decoder.stride, network_output="network", slots=stuff + decoder.seeds, embedding=0, labels=method.labels,
-        license="", trained_on="", recipe=recipe.name, decoder={},
+        decode_stride=method.settings.decoder.stride, network_output="network", slots=method.slots, embedding=0,
+        labels=method.labels, license="", trained_on="", recipe=recipe.name, decoder={},
     )  # fmt: skip

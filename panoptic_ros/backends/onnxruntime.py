@@ -62,8 +62,9 @@ def _cut(manifest: Manifest) -> bytes:
     except ImportError as error:
         raise PanopticError("ONNX Runtime runs the network alone only with onnx installed: run `pip install onnx`") from error
     model = onnx.load(manifest.onnx)
-    if not any(manifest.network_output in node.output for node in model.graph.node):
+    names = [name for node in model.graph.node for name in node.output if name.partition("/")[0] == manifest.network_output]
+    if not names:
         raise PanopticError(f"{manifest.onnx} has no tensor {manifest.network_output!r}, its manifest's network_output")
     del model.graph.output[:]
-    model.graph.output.append(onnx.ValueInfoProto(name=manifest.network_output))
+    model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return model.SerializeToString()

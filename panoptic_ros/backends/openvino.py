@@ -65,11 +65,11 @@ class OpenVinoEngine:
     def _cut(self) -> ov.Model:
         """The graph up to the network's output."""
         model, wanted = self._read(), self._manifest.network_output
-        for operation in model.get_ordered_ops():
-            for output in operation.outputs():
-                if wanted in output.get_names():
-                    return ov.Model([output], model.get_parameters())
-        raise PanopticError(f"{self._manifest.onnx} has no tensor {wanted!r}, its manifest's network_output")
+        outputs = [output for operation in model.get_ordered_ops() for output in operation.outputs()]
+        found = [output for output in outputs if any(name.partition("/")[0] == wanted for name in output.get_names())]
+        if not found:
+            raise PanopticError(f"{self._manifest.onnx} has no tensor {wanted!r}, its manifest's network_output")
+        return ov.Model(found, model.get_parameters())
 
 
 def _infer(request: ov.InferRequest, image: np.ndarray) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from panoptic_ros.core import PanopticError
 from training.nets.deeplab import DeepLabV3Plus, backbone, coordinates
+from training.nets.fpn import FPN
 
 # Of torchvision 0.29's state dicts without the classifier (and without MobileNetV2's features.18): entries, and numbers in them.
 SIZES = {"mobilenet_v2": (306, 1843315), "resnet50": (318, 23561205), "resnet101": (624, 42605608)}
@@ -86,19 +87,21 @@ def test_features_come_at_their_strides(name_: str, output_stride: int) -> None:
     with torch.device("meta"):
         net = backbone(name_, output_stride)
         found = net(torch.zeros(1, 3, 64, 96))
-    assert set(found) == set(net.channels) == {2, 4, 8, output_stride}
+    assert set(found) == set(net.channels) == {stride for stride in (2, 4, 8, 16, 32) if stride <= output_stride}
     assert {stride: tuple(x.shape) for stride, x in found.items()} == {
         stride: (1, channels, 64 // stride, 96 // stride) for stride, channels in net.channels.items()
     }
 
 
 CHANNELS = {"mobilenet_v2": {2: 16, 4: 24, 8: 32, 16: 320}, "resnet50": {2: 64, 4: 256, 8: 512, 16: 2048}}
+BEFORE_32 = {"mobilenet_v2": {16: 96, 32: 320}, "resnet50": {16: 1024, 32: 2048}}
 
 
 @pytest.mark.parametrize("name_", CHANNELS)
 def test_channels(name_: str) -> None:
     with torch.device("meta"):
         assert backbone(name_, 16).channels == CHANNELS[name_]
+        assert backbone(name_, 32).channels == CHANNELS[name_] | BEFORE_32[name_]
 
 
 def dilations(net: nn.Module) -> list[tuple[str, int]]:
@@ -160,3 +163,11 @@ def test_coordinates_are_cell_centres_in_image_heights() -> None:
     ]
     for found, literal in expected:
         assert found.tolist() == literal
+
+
+def test_a_pyramid_has_the_levels_3_to_7_of_sizes_that_do_not_divide() -> None:
+    with torch.device("meta"):
+        levels = FPN("mobilenet_v2", 24)(torch.zeros(2, 3, 96, 160))
+    assert [tuple(level.shape) for level in levels] == [
+        (2, 24, 12, 20), (2, 24, 6, 10), (2, 24, 3, 5), (2, 24, 2, 3), (2, 24, 1, 2),
+    ]  # fmt: skip

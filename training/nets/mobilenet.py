@@ -30,7 +30,7 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Image (B,3,h,w) -> features by stride {2: (B,16,..), 4: (B,24,..), 8: (B,32,..), output_stride: (B,320,..)}.
+    """Image (B,3,h,w) -> features by stride {2: (B,16,..), 4: (B,24,..), 8: (B,32,..), 16: (B,96,..), output_stride: (B,320,..)}.
 
     Strides beyond `output_stride` (8, 16 or 32) become dilations.
     """
@@ -51,7 +51,8 @@ class MobileNetV2(nn.Module):
                 inputs = outputs
             self.taps[stride] = len(layers) - 1
         self.features = nn.Sequential(*layers)
-        self.channels = {2: 16, 4: 24, 8: 32, output_stride: 320}
+        before = {2: 16, 4: 24, 8: 32, 16: 96}
+        self.channels = {stride: width for stride, width in before.items() if stride < output_stride} | {output_stride: 320}
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         found, x = {}, image

@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
 class ResNet(nn.Module):
     """Image (B,3,h,w) -> features by stride {2: (B,64,..), 4: (B,256,..), 8: (B,512,..), output_stride: (B,2048,..)}.
 
-    Strides beyond `output_stride` (16 or 32) become dilations.
+    Strides beyond `output_stride` (16 or 32) become dilations. With 32 there is also 16: (B,1024,..).
     """
 
     def __init__(self, depth: int, output_stride: int = 16) -> None:
@@ -48,13 +48,14 @@ class ResNet(nn.Module):
         self.layer3 = _layer(512, 256, blocks[2], stride=2)
         self.layer4 = _layer(1024, 512, blocks[3], stride=1 if dilated else 2, dilation=2 if dilated else 1)
         self.output_stride = output_stride
-        self.channels = {2: 64, 4: 256, 8: 512, output_stride: 2048}
+        self.channels = {2: 64, 4: 256, 8: 512, 16: 1024, output_stride: 2048}
 
     def forward(self, image: Tensor) -> dict[int, Tensor]:
         at2 = self.relu(self.bn1(self.conv1(image)))
         at4 = self.layer1(self.maxpool(at2))
         at8 = self.layer2(at4)
-        return {2: at2, 4: at4, 8: at8, self.output_stride: self.layer4(self.layer3(at8))}
+        at16 = self.layer3(at8)
+        return {2: at2, 4: at4, 8: at8, 16: at16, self.output_stride: self.layer4(at16)}  # at 16, the last one
 
 
 def _layer(inputs: int, width: int, blocks: int, stride: int, dilation: int = 1) -> nn.Sequential:

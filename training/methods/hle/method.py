@@ -21,7 +21,8 @@ class Settings:
 
 
 class Method:
-    """HLE for a data set's labels. `network` is all that learns; `grid_stride` is the pixels per cell of its targets."""
+    """HLE for a data set's labels. `network` is all that learns; `grid_stride` is the pixels per cell of its targets;
+    `slots` is K."""
 
     fast_parameters = ("means", "log_precision")
     """Learn at `Recipe.fast_lr`: they are few, and have to keep up with the embeddings (section 3.4)."""
@@ -31,6 +32,7 @@ class Method:
         self.things = torch.tensor([label.thing for label in labels])
         self.network = Network(settings.network, len(labels))
         self.grid_stride = settings.loss.grid_stride
+        self.slots = int((~self.things).sum()) + settings.decoder.seeds
 
     def losses(self, image: Tensor, semantic: Tensor, instance: Tensor) -> dict[str, Tensor]:
         """Scalars to be summed. image: (B,3,h,w), 0..255. semantic, instance: (B,h/grid_stride,w/grid_stride), -1 none."""

@@ -1,0 +1,186 @@
+"""The losses of dense detections: those of FCOS (Tian et al. 2019) for boxes, and those of segments."""
+
+from dataclasses import dataclass, field, fields
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
+
+from panoptic_ros.core import PanopticError
+from training.methods.dense.network import LEVELNESS_STRIDE, SEMANTIC_STRIDE, Output, boxes_around, cell_centres, iou, resample
+from training.methods.dense.targets import Cells, Truth, cell_targets, levelness_targets, sample, truth_of
+from training.nets.fpn import STRIDES
+
+GRID_STRIDES = (4, 2, 1)
+WEIGHTS = ("semantic", "category", "box", "centerness", "levelness", "mask", "embedding")
+
+
+@dataclass
+class LossSettings:
+    """grid_stride: pixels per cell of the grid of the targets (4, 2 or 1). weak: learn from boxes and classes alone
+    (supplement, section 3). ranges: pixels, how far the sides of a box may be from a cell of P3, P4, P5 and P6 (FCOS, for
+    images of 800 rows).
+
+    bootstrap: part of the known cells, the worst, that the semantic cross entropy counts. mask_threshold: probability above
+    which a cell outside an object counts as a false positive of the mask loss. temperature: of the embeddings' softmax.
+    The others are weights of the terms; with 0 a term is not computed.
+    """
+
+    grid_stride: int = 4
+    weak: bool = False
+    ranges: list[int] = field(default_factory=lambda: [64, 128, 256, 512])
+    bootstrap: float = 0.15
+    mask_threshold: float = 0.3
+    temperature: float = 0.1
+    semantic: float = 1.0
+    category: float = 1.0
+    box: float = 1.0
+    centerness: float = 1.0
+    levelness: float = 1.0
+    mask: float = 1.0
+    embedding: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.grid_stride not in GRID_STRIDES:
+            raise PanopticError(f"settings.loss.grid_stride is {self.grid_stride}; it can be {', '.join(map(str, GRID_STRIDES))}")
+        if len(self.ranges) != len(STRIDES) - 1 or self.ranges != sorted(set(self.ranges)) or self.ranges[0] <= 0:
+            raise PanopticError(f"settings.loss.ranges is {self.ranges}; expected {len(STRIDES) - 1} rising numbers of pixels")
+        if not 0 < self.bootstrap <= 1:
+            raise PanopticError(f"settings.loss.bootstrap is {self.bootstrap}; it is a part of the cells, above 0 and up to 1")
+        negative = [f.name for f in fields(self) if f.name in WEIGHTS and getattr(self, f.name) < 0]
+        if negative:
+            raise PanopticError(f"settings.loss.{negative[0]} is negative; weights are 0 or more")
+        if self.mask and not self.levelness:
+            raise PanopticError("settings.loss.mask needs settings.loss.levelness, which picks its boxes; set both to 0")
+
+
+def losses(output: Output, semantic: Tensor, instance: Tensor, things: Tensor, s: LossSettings) -> dict[str, Tensor]:
+    """The weighted terms, each a scalar.
+
+    output: the network's, float32. semantic, instance: (B,h/grid_stride,w/grid_stride), -1 none. things: (C,) bool.
+    """
+    truth = truth_of(semantic, instance, things, s.grid_stride, s.weak)
+    cells = cell_targets(truth, [tuple(level.shape[-2:]) for level in output.centerness], s.ranges)
+    terms = {
+        "semantic": lambda: semantic_loss(output.semantic, truth.semantic, s),
+        "category": lambda: category_loss(flat(output.thing_logits), cells, truth, things),
+        "box": lambda: box_loss(flat(output.distances), cells),
+        "centerness": lambda: centerness_loss(flat(output.centerness), cells),
+        "levelness": lambda: levelness_loss(output.levelness, truth, s),
+        "mask": lambda: mask_loss(output, truth, s),
+        "embedding": lambda: embedding_loss(output.embedding, truth, s),
+    }
+    return {name: weight * term() for name, term in terms.items() if (weight := getattr(s, name))}
+
+
+def flat(levels: list[Tensor]) -> Tensor:
+    """(B,D,N): the cells of all levels in one row."""
+    return torch.cat([level.flatten(2) for level in levels], 2)
+
+
+def semantic_loss(logits: Tensor, semantic: Tensor, s: LossSettings) -> Tensor:
+    """Cross entropy, mean over the part `bootstrap` of the cells where it is worst.
+
+    logits: (B,C,..) at stride 8. semantic: (B,h,w) on the grid of the targets, -1 void.
+    """
+    logits = resample(logits, SEMANTIC_STRIDE, s.grid_stride, tuple(semantic.shape[1:]))
+    entropy = cross_entropy(logits, semantic, ignore_index=-1, reduction="none").flatten()
+    known = int((semantic >= 0).sum())
+    count = max(1, round(s.bootstrap * known))
+    return entropy.topk(count).values.sum() / count
+
+
+def category_loss(logits: Tensor, cells: Cells, truth: Truth, things: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
+    """Focal loss (Lin et al. 2017) of each thing class at each counted cell, over the number of positives. logits: (B,T,N)."""
+    positive = cells.instance >= 0
+    index_of_class = things.long().cumsum(0) - 1  # C -> T
+    category = index_of_class[gather_instances(truth.category, cells.instance)]
+    goal = one_hot(torch.where(positive, category, -1) + 1, logits.shape[1] + 1)[..., 1:].transpose(1, 2).to(logits.dtype)
+    entropy = binary_cross_entropy_with_logits(logits, goal, reduction="none")
+    probability = logits.sigmoid()
+    wrong = goal * (1 - probability) + (1 - goal) * probability
+    weight = goal * alpha + (1 - goal) * (1 - alpha)
+    return (weight * wrong**gamma * entropy * cells.counted.unsqueeze(1)).sum() / positive.sum().clamp_min(1)
+
+
+def gather_instances(values: Tensor, instance: Tensor) -> Tensor:
+    """(B,N) values (B,L) of the object of each cell, those of object 0 where there is none (0 where no image has any)."""
+    return values.gather(1, instance.clamp_min(0)) if values.shape[1] else torch.zeros_like(instance)
+
+
+def box_loss(distances: Tensor, cells: Cells) -> Tensor:
+    """-log IoU, mean over the positives. Unlike in FCOS all weigh the same: masks need good boxes up to an object's rim.
+
+    distances: (B,4,N) pixels. IoU is (intersection + 1) / (union + 1), as in FCOS's code, so that it is never 0.
+    """
+    positive = cells.instance >= 0
+    found, goal = (part.transpose(1, 2)[positive].T for part in (distances, cells.distances))  # 4,positives
+    both = torch.minimum(found[0], goal[0]) + torch.minimum(found[2], goal[2])
+    both = both * (torch.minimum(found[1], goal[1]) + torch.minimum(found[3], goal[3]))
+    areas = [(d[0] + d[2]) * (d[1] + d[3]) for d in (found, goal)]
+    return -torch.log((both + 1) / (areas[0] + areas[1] - both + 1)).sum() / positive.sum().clamp_min(1)
+
+
+def centerness_loss(logits: Tensor, cells: Cells) -> Tensor:
+    """Binary cross entropy, mean over the positives. logits: (B,1,N)."""
+    positive = cells.instance >= 0
+    entropy = binary_cross_entropy_with_logits(logits[:, 0][positive], cells.centerness[positive], reduction="sum")
+    return entropy / positive.sum().clamp_min(1)
+
+
+def levelness_loss(logits: Tensor, truth: Truth, s: LossSettings) -> Tensor:
+    """Cross entropy, mean over the cells that are not ignored. logits: (B,6,h,w) at stride 4."""
+    goal = levelness_targets(truth, tuple(logits.shape[-2:]), s.ranges)
+    return cross_entropy(logits, goal, ignore_index=-1, reduction="sum") / (goal >= 0).sum().clamp_min(1)
+
+
+def mask_loss(output: Output, truth: Truth, s: LossSettings) -> Tensor:
+    """Cross entropy of the mask probability IoU(B(x,y), B_j) P_sem(x,y), on the cells of object j and on its false positives.
+
+    B(x,y) is the predicted box of the level of highest levelness, B_j the object's true box. Mean over the cells of an object,
+    then over the objects of the batch.
+    """
+    size = tuple(output.levelness.shape[-2:])
+    probability = resample(output.semantic, SEMANTIC_STRIDE, LEVELNESS_STRIDE, size).softmax(1).flatten(2)  # B,C,P
+    centre = cell_centres(*size, LEVELNESS_STRIDE, truth.box.device)
+    dense = boxes_around(centre, dense_distances(output).flatten(2))  # B,4,P
+    instance, known = sample(truth, centre)
+    total = dense.sum() * 0
+    for b, exists in enumerate(truth.exists):
+        objects = exists.nonzero()[:, 0]
+        box, category = truth.box[b, objects], truth.category[b, objects]
+        own = instance[b] == objects.unsqueeze(1)  # J,P
+        with torch.no_grad():
+            reached = iou(dense[b].unsqueeze(1), box.T.unsqueeze(2)) * probability[b, category] > s.mask_threshold
+            counted = own | (reached & known[b])
+        j, p = counted.nonzero(as_tuple=True)
+        mask = iou(dense[b][:, p], box.T[:, j]) * probability[b, category[j], p]
+        entropy = binary_cross_entropy(mask.clamp(1e-6, 1 - 1e-6), own[j, p].to(mask.dtype), reduction="none")
+        total = total + (entropy / counted.sum(1)[j]).sum()
+    return total / truth.exists.sum().clamp_min(1)
+
+
+def dense_distances(output: Output) -> Tensor:
+    """(B,4,h,w) at stride 4: at each cell the distances of the level of highest levelness, eq. 15."""
+    size = tuple(output.levelness.shape[-2:])
+    levels = torch.stack([resample(d, s, LEVELNESS_STRIDE, size) for d, s in zip(output.distances, STRIDES)], 1)  # B,levels,4,h,w
+    level = output.levelness[:, 1:].argmax(1)  # B,h,w
+    return levels.gather(1, level[:, None, None].expand(-1, 1, 4, -1, -1))[:, 0]
+
+
+def embedding_loss(embedding: Tensor, truth: Truth, s: LossSettings) -> Tensor:
+    """Which object of its image a cell belongs to, by the cosine of its embedding and the objects' mean embeddings: softmax
+    cross entropy, mean over the cells of objects. embedding: (B,E,h,w) at stride 8."""
+    centre = cell_centres(*embedding.shape[-2:], SEMANTIC_STRIDE, embedding.device)
+    instance, _ = sample(truth, centre)
+    unit = normalize(embedding, dim=1).flatten(2).transpose(1, 2)  # B,P,E
+    total = embedding.sum() * 0
+    for e, owner in zip(unit, instance):
+        e = e[owner >= 0]
+        if not len(e):
+            continue
+        _, owner = owner[owner >= 0].unique(return_inverse=True)
+        masks = one_hot(owner).to(e.dtype)  # P',objects
+        means = normalize(masks.T @ e, dim=1)
+        total = total + cross_entropy(e @ means.T / s.temperature, owner, reduction="sum")
+    return total / (instance >= 0).sum().clamp_min(1)

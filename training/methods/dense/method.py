@@ -1,0 +1,62 @@
+"""What the commands need of dense detections: its settings, its network, its losses, and the graph to export."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from panoptic_ros.core import Label
+from training.methods.dense.decode import Decoder, DecoderSettings
+from training.methods.dense.loss import LossSettings, losses
+from training.methods.dense.network import Network, NetworkSettings, Output
+
+
+@dataclass
+class Settings:
+    """Everything a recipe can set about this method."""
+
+    network: NetworkSettings = field(default_factory=NetworkSettings)
+    loss: LossSettings = field(default_factory=LossSettings)
+    decoder: DecoderSettings = field(default_factory=DecoderSettings)
+
+
+class Method:
+    """Dense detections for a data set's labels. `network` is all that learns; `grid_stride` is the pixels per cell of its
+    targets; `slots` is K."""
+
+    fast_parameters = ()
+
+    def __init__(self, settings: Settings, labels: tuple[Label, ...]) -> None:
+        self.settings, self.labels = settings, labels
+        self.things = torch.tensor([label.thing for label in labels])
+        self.network = Network(settings.network, len(labels), int(self.things.sum()))
+        self.grid_stride = settings.loss.grid_stride
+        self.slots = int((~self.things).sum()) + settings.decoder.detections
+
+    def losses(self, image: Tensor, semantic: Tensor, instance: Tensor) -> dict[str, Tensor]:
+        """Scalars to be summed. image: (B,3,h,w), 0..255. semantic, instance: (B,h/grid_stride,w/grid_stride), -1 none."""
+        output = self.network(image)
+        with torch.autocast(image.device.type, enabled=False):
+            output = tree_map(Tensor.float, output)
+            return losses(output, semantic, instance, self.things.to(image.device), self.settings.loss)
+
+    def graph(self) -> "Graph":
+        """The module to export, of the network as it is now."""
+        ids = torch.tensor([label.id for label in self.labels])
+        return Graph(self.network, Decoder(ids, self.things, self.settings.decoder))
+
+
+class Graph(nn.Module):
+    """image uint8 (1,h,w,3) RGB -> `network_output` -> `decoder`: ids, category, score, embedding (`panoptic_ros.core.Slots`)."""
+
+    def __init__(self, network: Network, decoder: Decoder) -> None:
+        super().__init__()
+        self.network, self.decoder = network, decoder
+
+    def network_output(self, image: Tensor) -> Output:
+        """What the decoder starts from."""
+        return self.network(image.permute(0, 3, 1, 2).float())
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.decoder(self.network_output(image))
