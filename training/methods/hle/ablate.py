@@ -18,6 +18,7 @@ from panoptic_ros.core import PanopticError
 from training import recipe as recipes
 from training.data.frames import read_frames
 from training.evaluate import PER_FRAME, evaluate_engine
+from training.methods.hle.decode import DecoderSettings
 from training.recipe import Recipe
 from training.torch_engine import TorchEngine, manifest_of
 from training.train import Trainer, batches
@@ -47,7 +48,7 @@ PAPER_PQ = (38.8, 45.0, 50.2, 57.0, 57.0, 58.6, 59.1)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.methods.hle.ablate", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("out/ablation"))
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=800, help="250 are too few to find things at all (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=1e-2, help="higher than for a long training (default: %(default)s)")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
@@ -69,8 +70,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def variant(overrides: list[str], seed: int, args: argparse.Namespace) -> Recipe:
+    """The recipe hle_mnv2_street, but short and with the decoder's defaults: its thresholds were searched for a long training."""
     stage = f"stages=[{{size: [128, 256], batch: {args.batch}, steps: {args.steps}, crop: [0.4, 0.8]}}]"
-    return recipes.load("hle_mnv2_street", [stage, f"seed={seed}", "warmup=50", "ema=0.98", f"lr={args.lr}", *overrides])
+    decoder = [f"settings.decoder.{key}={value}" for key, value in dataclasses.asdict(DecoderSettings()).items()]
+    common = [stage, f"seed={seed}", "warmup=50", "ema=0.98", f"lr={args.lr}", *decoder]
+    return recipes.load("hle_mnv2_street", [*common, *overrides])
 
 
 def settings(recipe: Recipe) -> dict:
