@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from panoptic_ros.core import Slots
-from panoptic_ros.manifest import Manifest
+from panoptic_ros.core import PanopticError, Slots
+from panoptic_ros.manifest import MAX_SLOTS, Manifest
 from training.recipe import Recipe
 
 
@@ -29,7 +29,9 @@ class TorchEngine:
 
 
 def manifest_of(recipe: Recipe, method: Any) -> Manifest:
-    """What the pipeline has to know of a model that lies in no file yet."""
+    """What the pipeline has to know of a model that lies in no file yet. Raises PanopticError if it has too many slots."""
+    if method.slots > MAX_SLOTS:
+        raise PanopticError(f"{recipe.model} has {method.slots} slots, things and stuff classes; at most {MAX_SLOTS} fit its ids")
     height, width = recipe.engine_size
     return Manifest(
         model=recipe.model, method=recipe.method, onnx=Path(), size=(height, width), size_multiple=32,

@@ -29,7 +29,7 @@ def safe_links(class_cost: np.ndarray, edge_cost: np.ndarray, crossing: int, thr
     """(H, W) uint8: 1 = linked to the pixel on the right, 2 = to the one below, 3 = both.
 
     A link's similarity, exactly that of Algorithm 2, exceeds `threshold`, and the edges of length `crossing` (channels 2 and 3;
-    0: there are none) that cross it do not fall short of `threshold` on average.
+    0: there are none) that cross it do not fall short of `threshold` on average; one that leaves the image counts as 0.
     """
     classes, height, width = class_cost.shape
     links = np.empty((height, width), np.uint8)

@@ -61,9 +61,11 @@ def asymmetric_multiway_cut(
     class_cost: (K, H, W), K >= 2. edge_cost: (2 * len(distances), H, W), positive = attractive, paid when cut; channel 2d joins
     (i, j) to (i, j + distances[d]), channel 2d + 1 to (i + distances[d], j); what leaves the image is ignored. Both float32, or
     float64 that is rounded to it. distances: pixels, increasing from 1, none above H or W.
-    mode: "greedy" is Algorithm 2; "fast" links what is safe first, contracts in nearly that order, then moves single pixels.
-    time_budget_s: no merging or moving begins after it; the linking, some ms, is not interrupted.
-    Multiplying all costs by a positive number changes nothing but the energy. PanopticError: an argument is none of that.
+    mode: "greedy" is Algorithm 2, with similarities in float32; "fast" links what is safe first, contracts in nearly that
+    order, then moves single pixels.
+    time_budget_s: no merging or moving begins after it; linking and building the graph are not interrupted.
+    Multiplying all costs by a positive number changes nothing but the energy, up to rounding.
+    PanopticError: an argument is none of that.
     """
     things = _checked_things(thing_classes, len(class_cost) if np.ndim(class_cost) else 0)
     return _solve(class_cost, edge_cost, distances, things, mode, time_budget_s)

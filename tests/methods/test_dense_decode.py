@@ -256,6 +256,8 @@ def test_whatever_a_network_says_decodes(contents: str) -> None:
         [logits.fill_(9.0) for logits in output.thing_logits]
     for part in [*output.thing_logits, *output.distances, *output.centerness, output.levelness]:
         changes.get(contents, lambda _: None)(part)
+    for part in (output.semantic, output.embedding):
+        changes.get(contents, lambda _: None)(part[..., 1, 2])
     ids, category, score, embedding = run(output, stride=4)
     assert ids.max() <= len(category) == 102
     assert set(category.tolist()) <= {label.id for label in LABELS}

@@ -13,7 +13,7 @@ class FPN(nn.Module):
     """Image (B,3,h,w), normalised -> P3 to P7, each (B,width,ceil(h/s),ceil(w/s)), s of `STRIDES`; h and w multiples of 32.
 
     P6 and P7 are convolutions of stride 2 on the level below. The other convolutions have batch normalisation, which FCOS
-    does without since it starts from ImageNet weights.
+    does without since it starts from ImageNet weights, and ReLU.
     """
 
     def __init__(self, backbone_name: str, width: int) -> None:

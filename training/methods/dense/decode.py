@@ -107,7 +107,7 @@ class Decoder(nn.Module):
         corner = centres_of(output.semantic, SEMANTIC_STRIDE).amax(1) + SEMANTIC_STRIDE / 2
         box = torch.minimum(box.clamp_min(0), torch.cat([corner, corner]).unsqueeze(1))  # clipped to the image
         # comparisons, so that what is not a number is no candidate either
-        valid = (probability > self.settings.score_threshold) & (box[2] > box[0]) & (box[3] > box[1])
+        valid = (probability > self.settings.score_threshold) & (sure > 0) & (box[2] > box[0]) & (box[3] > box[1])
         k = self.settings.candidates  # a small image has fewer cells: padded with boxes that are none
         score, index = pad(torch.where(valid, sure, 0), (0, k)).topk(k)
         box = pad(torch.where(valid, box, 0), (0, k)).index_select(1, index)
@@ -139,6 +139,7 @@ class Decoder(nn.Module):
         confidence, category = probability.topk(1, dim=0)  # 1,P
         stuff = torch.where(confidence[0] > self.settings.stuff_threshold, self.slot_of_class.index_select(0, category[0]), 0)
         features = torch.cat([embedding, torch.ones_like(confidence), confidence])  # E+2,P
+        features = torch.where(features == features, features, 0)  # one cell that is not a number must not spoil every sum
         slots = torch.arange(1, stuff_slots + self.settings.detections + 1, dtype=torch.int32, device=stuff.device).unsqueeze(1)
         ids, sums = [], torch.zeros(len(slots), len(features), device=features.device)
         cuts = [features.shape[1] * part // _PARTS for part in range(_PARTS + 1)]
