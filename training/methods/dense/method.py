@@ -3,13 +3,14 @@
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from panoptic_ros.core import Label
 from training.methods.dense.decode import Decoder, DecoderSettings
 from training.methods.dense.loss import LossSettings, losses
-from training.methods.dense.network import Network, NetworkSettings, Output
+from training.methods.dense.network import Network, NetworkSettings
+from training.nets.graph import Graph
 
 
 @dataclass
@@ -41,22 +42,7 @@ class Method:
             output = tree_map(Tensor.float, output)
             return losses(output, semantic, instance, self.things.to(image.device), self.settings.loss)
 
-    def graph(self) -> "Graph":
+    def graph(self) -> Graph:
         """The module to export, of the network as it is now."""
         ids = torch.tensor([label.id for label in self.labels])
         return Graph(self.network, Decoder(ids, self.things, self.settings.decoder))
-
-
-class Graph(nn.Module):
-    """image uint8 (1,h,w,3) RGB -> `network_output` -> `decoder`: ids, category, score, embedding (`panoptic_ros.core.Slots`)."""
-
-    def __init__(self, network: Network, decoder: Decoder) -> None:
-        super().__init__()
-        self.network, self.decoder = network, decoder
-
-    def network_output(self, image: Tensor) -> Output:
-        """What the decoder starts from."""
-        return self.network(image.permute(0, 3, 1, 2).float())
-
-    def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.decoder(self.network_output(image))
