@@ -218,7 +218,7 @@ class Node:
         if silent_s > self._settings.max_silence_s:
             ever = "" if counts.received else ", ever"
             return ERROR, f"no image on {self._input_name} for {silent_s:.1f} s{ever}"
-        working_s = time.monotonic() - self._working_since_s if self._working_since_s else 0.0
+        working_s = time.monotonic() - self._working_since_s if self._working_since_s is not None else 0.0
         if working_s > self._settings.max_silence_s:
             return ERROR, f"an image on {self._input_name} is being worked on for {working_s:.1f} s"
         bad = counts.dropped_bad - self._bad_reported

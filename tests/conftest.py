@@ -30,6 +30,17 @@ def engine(request: pytest.FixtureRequest, tiny: Manifest) -> Engine:
     return open_engine(tiny, request.param)
 
 
+@pytest.fixture
+def one_thread():
+    """torch on one thread, where results have to be the same to the last bit, or networks are too small for two."""
+    import torch  # not for tests of the runtime
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of third-party data: $PANOPTIC_SHARED_DATA, or ../shared/data beside the repository."""

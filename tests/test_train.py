@@ -14,6 +14,8 @@ from training import train
 from training.nets.deeplab import backbone
 from training.recipe import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 RECIPE = """
 model: tiny
 method: hle
@@ -25,14 +27,6 @@ settings: {network: {aspp_width: 8, skips: [[8, 4, 8], [2, 4, 8]], thomson: fals
 """
 
 LABELS = (Label(7, "road", False, (0, 0, 0)), Label(26, "car", True, (0, 0, 0)))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -143,15 +143,12 @@ class Trainer:
         return sum(p.numel() for p in self.network.parameters())
 
     def _origin(self) -> dict:
-        """What the weights come from: the recipe's keys, and `labels`."""
-        return dataclasses.asdict(self.recipe) | {"labels": [dataclasses.asdict(label) for label in self.labels]}
+        """What the weights come from."""
+        return {"recipe": dataclasses.asdict(self.recipe), "labels": [dataclasses.asdict(label) for label in self.labels]}
 
     def save(self, path: Path) -> None:
         """Written whole or not at all."""
-        recipe = self._origin()
-        state = {
-            "labels": recipe.pop("labels"),
-            "recipe": recipe,
+        state = self._origin() | {
             "step": self.step,
             "network": self.network.state_dict(),
             "average": self.average.module.state_dict(),
@@ -165,8 +162,9 @@ class Trainer:
     def load(self, path: Path) -> None:
         """Continue from a checkpoint. Raises PanopticError unless its labels and recipe, data's folder apart, are the same."""
         state = read_checkpoint(path)
-        before = state["recipe"] | {"labels": state["labels"]}
-        odd = [key for key, value in self._origin().items() if key != "data" and before.get(key) != value]
+        now = self._origin()
+        odd = [key for key, value in now["recipe"].items() if key != "data" and state["recipe"].get(key) != value]
+        odd += ["labels"] if state["labels"] != now["labels"] else []
         if odd:
             raise PanopticError(f"{path} was trained with another value of {', '.join(odd)}; choose another --out to begin anew")
         try:

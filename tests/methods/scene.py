@@ -72,3 +72,15 @@ def grid(rows: int, columns: int, gap: int) -> Scene:
 def found_segments(ids: np.ndarray, category: np.ndarray) -> list[tuple[int, bytes]]:
     """(`Label.id`, mask) of each slot with pixels, sorted. ids: (h,w) uint8, k+1 = slot k. category: (K,)."""
     return sorted((int(category[slot - 1]), (ids == slot).tobytes()) for slot in np.unique(ids[ids > 0]).tolist())
+
+
+PICTURE = draw(
+    """
+    ssssssssssssssssss
+    ssAAABBBssssssssss
+    rrAAABBBrrrrNNNrrr
+    rrAAABBBrrrrNNNrrr
+    rrrrrrrrrrrrNNNrrr
+    rrrrrrrrrrrrrrrrrr
+    """
+)

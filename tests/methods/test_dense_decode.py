@@ -10,22 +10,12 @@ from torch.nn.functional import interpolate, normalize
 
 from panoptic_ros.core import PanopticError
 from tests.methods import ideal_dense
-from tests.methods.scene import CAR, LABELS, PERSON, THINGS, Scene, draw, found_segments
+from tests.methods.scene import CAR, LABELS, PERSON, PICTURE, THINGS, Scene, draw, found_segments
 from training.methods.dense.decode import Decoder, DecoderSettings
 from training.methods.dense.network import Output, resample
 
 STRIDES = (8, 16, 32, 64, 128)
 STUFF = [k for k, thing in enumerate(THINGS) if not thing]
-PICTURE = draw(
-    """
-    ssssssssssssssssss
-    ssAAABBBssssssssss
-    rrAAABBBrrrrNNNrrr
-    rrAAABBBrrrrNNNrrr
-    rrrrrrrrrrrrNNNrrr
-    rrrrrrrrrrrrrrrrrr
-    """
-)
 
 
 def noise(seed: int, height: int = 4, width: int = 6) -> Output:

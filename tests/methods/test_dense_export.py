@@ -18,17 +18,11 @@ from training.data.street.labels import LABELS
 from training.methods.dense.method import Method
 from training.torch_engine import manifest_of
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = ["settings.network.pyramid=16", "settings.network.semantic_tower=16", "settings.network.location_tower=16",
          "settings.network.depth=1", "settings.network.merge=4", "settings.network.embedding=4"]  # fmt: skip
 STUFF = sum(not label.thing for label in LABELS)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

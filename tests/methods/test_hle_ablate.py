@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.data import tiny_dataset
 from training.methods.hle import ablate
 
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None):
     """Runs two variants for one step."""
     for split in ("train", "val"):
         tiny_dataset.write(tmp_path / "data" / "street", split)
@@ -19,10 +18,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     few = {name: ablate.VARIANTS[name] for name in ("associative embedding", "Lovász, hierarchical (the paper's)")}
     monkeypatch.setattr(ablate, "VARIANTS", few)
     monkeypatch.setattr(ablate, "PAPER_PQ", (38.8, 59.1))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield lambda *more: ablate.main(["--out", "out", "--steps", "1", "--batch", "1", "--frames", "1", "--seeds", "3", *more])
-    torch.set_num_threads(threads)
+    return lambda *more: ablate.main(["--out", "out", "--steps", "1", "--batch", "1", "--frames", "1", "--seeds", "3", *more])
 
 
 def test_every_variant_is_measured_once_and_tabled(

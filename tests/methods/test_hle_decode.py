@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, one_hot
 
 from tests.methods import ideal_hle
-from tests.methods.scene import LABELS, PERSON, Scene, draw, found_segments
+from tests.methods.scene import LABELS, PERSON, PICTURE, Scene, found_segments
 from training.methods.hle.decode import _MERGE_ROUNDS, Decoder, DecoderSettings, Seeds, pixel_features
 from training.methods.hle.network import Fields
 
@@ -134,18 +134,6 @@ def test_pixels_go_to_the_seed_of_highest_phi(case: int) -> None:
     found = decoder(instance_threshold=0.3).thing_slots(seeds, features, torch.from_numpy(thing).float()).numpy()
     expected = np.where((phi.max(0) > 0.3) & thing, phi.argmax(0) + 1, 0)
     np.testing.assert_array_equal(found, expected)
-
-
-PICTURE = draw(
-    """
-    ssssssssssssssssss
-    ssAAABBBssssssssss
-    rrAAABBBrrrrNNNrrr
-    rrAAABBBrrrrNNNrrr
-    rrrrrrrrrrrrNNNrrr
-    rrrrrrrrrrrrrrrrrr
-    """
-)
 
 
 def ideal(scene: Scene = PICTURE) -> Tensor:

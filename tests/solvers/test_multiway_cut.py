@@ -10,6 +10,7 @@ from tests.solvers import reference
 pytest.importorskip("numba", reason="the multiway cut solver needs numba (pip install 'panoptic_ros[amwc]')")
 
 from panoptic_ros.core import PanopticError  # noqa: E402
+from panoptic_ros.solvers import multiway_cut as multiway_cut_module  # noqa: E402
 from panoptic_ros.solvers.instances import Instance, random_instance, scene_instance  # noqa: E402
 from panoptic_ros.solvers.multiway_cut import Cut, asymmetric_multiway_cut, multiway_cut  # noqa: E402
 
@@ -230,3 +231,10 @@ NAN[3, -1, -1] = np.nan
 def test_bad_input_is_named(changes: dict, message: str) -> None:
     with pytest.raises(PanopticError, match=message):
         asymmetric_multiway_cut(**(VALID._asdict() | changes))
+
+
+def test_fast_links_pixels_before_it_contracts() -> None:
+    """Or it would be greedy by another name, and every comparison with greedy would pass."""
+    instance = scene_instance(48, 72, 0)
+    labels, sums = multiway_cut_module._linked(instance.class_cost, instance.edge_cost, np.array(instance.distances))
+    assert len(sums) == labels.max() + 1 <= labels.size / multiway_cut_module.LEAST_REDUCTION

@@ -30,9 +30,9 @@ class InvertedResidual(nn.Module):
 
 
 class MobileNetV2(nn.Module):
-    """Image (B,3,h,w) -> features by stride {2: (B,16,..), 4: (B,24,..), 8: (B,32,..), 16: (B,96,..), output_stride: (B,320,..)}.
+    """Image (B,3,h,w) -> features by stride {2: (B,16,..), 4: (B,24,..), 8: (B,32,..), output_stride: (B,320,..)}.
 
-    Strides beyond `output_stride` (8, 16 or 32) become dilations.
+    Strides beyond `output_stride` (8, 16 or 32) become dilations. With 32 there is also 16: (B,96,..).
     """
 
     def __init__(self, output_stride: int = 16) -> None:
