@@ -50,6 +50,6 @@ setup(
         "train": TRAIN,
         "test": [*TEST, *OPENVINO, *ONNXRUNTIME, *DDS, *BAGS, *NUMBA, *TRAIN],
     },
-    entry_points={"console_scripts": [f"{NAME} = {NAME}.__main__:main"]},
+    entry_points={"console_scripts": [f"{NAME} = {NAME}.__main__:main", f"panoptic_node = {NAME}.middleware.ros:main"]},
     zip_safe=False,
 )
