@@ -48,6 +48,17 @@ class Placement:
     rotation: np.ndarray
     translation: np.ndarray
 
+    @staticmethod
+    def of(quaternion: tuple[float, float, float, float], translation: tuple[float, float, float]) -> "Placement":
+        """quaternion: x, y, z, w, of unit length."""
+        x, y, z, w = quaternion
+        rotation = [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+        return Placement(np.array(rotation), np.array(translation))
+
 
 HERE = Placement(np.eye(3), np.zeros(3))
 """Stays in the camera's frame."""

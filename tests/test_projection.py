@@ -54,6 +54,14 @@ def test_a_box_in_another_frame() -> None:
     np.testing.assert_allclose(box.centre, [2.5, 0.0, 1.6], atol=1e-6)
 
 
+def test_a_placement_of_a_quaternion() -> None:
+    """The half turns and third turns of the same way: (-0.5, 0.5, -0.5, 0.5) is REP 103's from optical to body."""
+    placement = Placement.of((-0.5, 0.5, -0.5, 0.5), (0.5, 0.0, 1.5))
+    assert placement.rotation.tolist() == [[0, 0, 1], [-1, 0, 0], [0, -1, 0]] and placement.translation.tolist() == [0.5, 0, 1.5]
+    quarter = Placement.of((0.0, 0.0, np.sqrt(0.5), np.sqrt(0.5)), (0.0, 0.0, 0.0))
+    np.testing.assert_allclose(quarter.rotation, [[0, -1, 0], [1, 0, 0], [0, 0, 1]], atol=1e-12)
+
+
 def test_every_known_pixel_is_a_point() -> None:
     ids = np.array([[CAR, ROAD], [0, ROAD]], np.int32)
     depth = np.array([[1.0, 2.0], [3.0, np.nan]], np.float32)

@@ -59,7 +59,7 @@ def main(args: argparse.Namespace) -> int:
 
 def _transport(args: argparse.Namespace) -> Transport:
     if args.middleware == "ros":
-        from panoptic_ros.middleware.ros import camera_transport
+        from panoptic_ros.middleware.ros_transport import camera_transport
 
         return camera_transport()
     from panoptic_ros.middleware.dds_endpoints import DdsTransport

@@ -108,9 +108,10 @@ def depth_of(message: Image) -> np.ndarray:
     return depth
 
 
-def check(message: Image) -> None:
-    """Raises PanopticError, naming the value and the legal ones, for an image that is malformed or of an unknown encoding."""
-    _pixels(message, _layout(message))
+def pixel_size(message: Image) -> int:
+    """Bytes of a pixel in a row. Raises PanopticError for what `frame_of` would refuse."""
+    layout = _layout(message)
+    return _pixels(message, layout).itemsize * layout.channels
 
 
 def _layout(message: Image) -> _Layout:

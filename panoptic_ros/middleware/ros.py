@@ -1,33 +1,21 @@
-"""The node over rclpy: a lifecycle node around the same core as without ROS. No other file imports rclpy, tf2 or cv_bridge."""
+"""The node over rclpy: a lifecycle node around the same core as without ROS."""
 
-import array
 import logging
 import sys
 import threading
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
-import builtin_interfaces.msg
-import diagnostic_msgs.msg
-import geometry_msgs.msg
-import numpy as np
 import rclpy
-import sensor_msgs.msg
-import std_msgs.msg
 import std_srvs.srv
-import vision_msgs.msg
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from rclpy.serialization import deserialize_message
-from rclpy.signals import SignalHandlerOptions
+from rclpy.qos import QoSProfile
 from rclpy.time import Time
 
 from panoptic_ros import manifest
@@ -36,6 +24,17 @@ from panoptic_ros.engine import open_engine
 from panoptic_ros.middleware import frames, messages, parameters
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import COMPRESSED, OUTPUTS_3D, Outputs
+from panoptic_ros.middleware.ros_transport import (
+    CLASSES,
+    OVERRIDES,
+    RosTransport,
+    converter,
+    endpoint_name,
+    policy_value,
+    sensor_data,
+    types,
+    warn_incompatible,
+)
 from panoptic_ros.node import ERROR, OK, Node, Report
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.projection import Placement
@@ -44,126 +43,6 @@ from panoptic_ros.tracker import Tracker
 _TICK_S, _STEP_S, _STOP_S = 0.1, 0.1, 5.0
 _TICKS_A_REPORT = 10
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-_OVERRIDES = QoSOverridingOptions.with_default_policies()
-
-
-def sensor_data(depth: int) -> QoSProfile:
-    return QoSProfile(depth=depth, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-def _with_octets(kind: Any) -> Callable[..., Any]:
-    """`kind`, given its `data` as any buffer: rclpy copies an array of bytes at once, and anything else number by number."""
-
-    def make(data: Any, **fields: Any) -> Any:
-        octets = array.array("B")
-        octets.frombytes(memoryview(data).cast("B") if len(data) else b"")
-        return kind(data=octets, **fields)
-
-    make.kind = kind  # type: ignore[attr-defined]
-    return make
-
-
-def _status(level: int, **fields: Any) -> Any:
-    return diagnostic_msgs.msg.DiagnosticStatus(level=bytes([level]), **fields)
-
-
-_PACKAGES = (builtin_interfaces.msg, std_msgs.msg, sensor_msgs.msg, geometry_msgs.msg, vision_msgs.msg, diagnostic_msgs.msg)
-_CLASSES = {name: getattr(package, name) for package in _PACKAGES for name in messages.NAMES if hasattr(package, name)}
-types = SimpleNamespace(
-    **_CLASSES
-    | {name: _with_octets(_CLASSES[name]) for name in ("Image", "CompressedImage", "PointCloud2")}
-    | {"DiagnosticStatus": _status}
-)
-"""The generated classes, as messages.Types."""
-
-
-class RosTransport:
-    """Publishing over rclpy; see transport.Transport. create: the node's way to make a publisher."""
-
-    types = types
-
-    def __init__(self, node: Any, create: Callable[..., Any]) -> None:
-        self._node, self._create = node, create
-
-    def advertise(self, topic: str, kind: Any, latched: bool = False) -> "RosPublisher":
-        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
-        qos = QoSProfile(depth=1 if latched else 10, reliability=ReliabilityPolicy.RELIABLE, durability=durability)
-        warn = PublisherEventCallbacks(incompatible_qos=lambda event: warn_incompatible(self._node, topic, qos, event, False))
-        publisher = self._create(_class(kind), topic, qos, event_callbacks=warn, qos_overriding_options=_OVERRIDES)
-        return RosPublisher(publisher)
-
-    def deserialize(self, kind: Any, cdr: bytes) -> Any:
-        try:
-            return deserialize_message(cdr, _class(kind))
-        except Exception as error:  # rclpy says no more than that it failed
-            raise PanopticError(f"malformed {_class(kind).__name__} of {len(cdr)} bytes: {error}") from error
-
-
-class RosPublisher:
-    """See transport.Publisher."""
-
-    def __init__(self, publisher: Any) -> None:
-        self.entity = publisher
-
-    @property
-    def subscribers(self) -> int:
-        return int(self.entity.get_subscription_count())
-
-    def write(self, message: Any) -> None:
-        self.entity.publish(message)
-
-
-def _class(kind: Any) -> Any:
-    """The generated class of what is in `types`."""
-    return getattr(kind, "kind", kind)
-
-
-def camera_transport() -> RosTransport:
-    """For a process that is a camera and nothing else."""
-    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
-    node = rclpy.create_node("camera")
-    return RosTransport(node, node.create_publisher)
-
-
-def warn_incompatible(node: Any, topic: str, ours: QoSProfile, event: Any, publishing: bool) -> None:
-    """Names both sides of endpoints that cannot be joined. publishing: the others publish."""
-    policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
-    name = node.resolve_topic_name(topic)
-    others = node.get_publishers_info_by_topic(name) if publishing else node.get_subscriptions_info_by_topic(name)
-    theirs = ", ".join(f"{_node_name(info)}: {_value(info.qos_profile, policy)}" for info in others) or "unknown"
-    node.get_logger().warning(
-        f"incompatible QoS on {name}: {policy} of {node.get_fully_qualified_name()} is {_value(ours, policy)}, "
-        f"of {'its publishers' if publishing else 'its subscribers'} {theirs}; nothing passes between those that do not match"
-    )
-
-
-def _value(qos: QoSProfile, policy: str) -> str:
-    value = getattr(qos, policy, "unknown")
-    return str(getattr(value, "name", value)).lower()
-
-
-def _node_name(info: Any) -> str:
-    return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-
-
-def converter() -> Callable[[Any], np.ndarray]:
-    """Image message -> (H, W, 3) RGB by cv_bridge, or by `frames` for what it does not do or if it cannot be imported."""
-    try:
-        from cv_bridge import CvBridge
-    except Exception:  # not installed, or built for another NumPy or OpenCV: these raise more than ImportError
-        return frames.frame_of
-    bridge = CvBridge()
-
-    def convert(message: Any) -> np.ndarray:
-        if hasattr(message, "format"):
-            return frames.frame_of(message)
-        frames.check(message)  # cv_bridge takes sizes and steps on trust
-        try:
-            return np.ascontiguousarray(bridge.imgmsg_to_cv2(message, "rgb8"))
-        except Exception:  # each of OpenCV, NumPy and cv_bridge has its own
-            return frames.frame_of(message)
-
-    return convert
 
 
 class PanopticNode(LifecycleNode):
@@ -184,7 +63,7 @@ class PanopticNode(LifecycleNode):
         self._stop = threading.Event()
         self._worker = threading.Thread()
         self._tf: Any = None
-        self._diagnostics = self.create_publisher(_CLASSES["DiagnosticArray"], "/diagnostics", 10)
+        self._diagnostics = self.create_publisher(CLASSES["DiagnosticArray"], "/diagnostics", 10)
         self.create_service(std_srvs.srv.SetBool, "~/enable", self._on_enable)
         self.create_service(std_srvs.srv.Trigger, "~/reset_tracks", self._on_reset_tracks)
         self.add_on_set_parameters_callback(self._on_set)
@@ -258,7 +137,7 @@ class PanopticNode(LifecycleNode):
         info = {"model": model.model, **engine.description}
         self.core = Node(
             self._pipeline, self._outputs.publish, self.resolve_topic_name(values["image"]), info, now_ns=self._now_ns,
-            convert=converter() if values["use_cv_bridge"] else frames.frame_of, publishers=self._publishers,
+            convert=converter() if values["use_cv_bridge"] else frames.frame_of, publishers=self._senders,
         )  # fmt: skip
         self._hardware = info.get("device", "")
         self._apply()
@@ -349,16 +228,16 @@ class PanopticNode(LifecycleNode):
         """Topic -> class, queue length and callback. A compressed image is taken where nobody publishes the raw one."""
         assert self.core is not None
         values = self.values
-        topic, kind = values["image"], _CLASSES["Image"]
+        topic, kind = values["image"], CLASSES["Image"]
         others = self.count_publishers(self.resolve_topic_name(topic + COMPRESSED))
         if topic.endswith(COMPRESSED):
-            kind = _CLASSES["CompressedImage"]
+            kind = CLASSES["CompressedImage"]
         elif others and not self.count_publishers(self.resolve_topic_name(topic)):
-            topic, kind = topic + COMPRESSED, _CLASSES["CompressedImage"]
+            topic, kind = topic + COMPRESSED, CLASSES["CompressedImage"]
         chosen: dict[str, tuple[Any, int, Callable[[Any], None]]] = {topic: (kind, 1, self.core.receive)}
         if self._depths is not None and wanted & OUTPUTS_3D:
-            chosen[values["depth"]] = (_CLASSES["Image"], 5, self._depths.receive_depth)
-            chosen[values["camera_info"]] = (_CLASSES["CameraInfo"], 5, self._depths.receive_info)
+            chosen[values["depth"]] = (CLASSES["Image"], 5, self._depths.receive_depth)
+            chosen[values["camera_info"]] = (CLASSES["CameraInfo"], 5, self._depths.receive_info)
         return chosen
 
     def _listen(self, topics: dict[str, tuple[Any, int, Callable[[Any], None]]]) -> None:
@@ -371,7 +250,7 @@ class PanopticNode(LifecycleNode):
 
     def _subscribe(self, topic: str, kind: Any, qos: QoSProfile, callback: Callable[[Any], None]) -> Any:
         warn = SubscriptionEventCallbacks(incompatible_qos=lambda event: warn_incompatible(self, topic, qos, event, True))
-        return self.create_subscription(kind, topic, callback, qos, event_callbacks=warn, qos_overriding_options=_OVERRIDES)
+        return self.create_subscription(kind, topic, callback, qos, event_callbacks=warn, qos_overriding_options=OVERRIDES)
 
     def _diagnose(self, report: Report | None) -> None:
         if report is not None:
@@ -379,10 +258,10 @@ class PanopticNode(LifecycleNode):
             name, hardware = self.get_fully_qualified_name().lstrip("/"), getattr(self, "_hardware", "")
             self._diagnostics.publish(messages.diagnostics(types, header, name, hardware, report))
 
-    def _publishers(self) -> str:
+    def _senders(self) -> str:
         topic = self.resolve_topic_name(self.values["image"])
         infos = [*self.get_publishers_info_by_topic(topic), *self.get_publishers_info_by_topic(topic + COMPRESSED)]
-        said = ", ".join(f"{_node_name(info)} ({_value(info.qos_profile, 'reliability')})" for info in infos)
+        said = ", ".join(f"{endpoint_name(info)} ({policy_value(info.qos_profile, 'reliability')})" for info in infos)
         return f"its publishers are {said}" if said else "nobody publishes it"
 
     def _now_ns(self) -> int:
@@ -401,18 +280,7 @@ class PanopticNode(LifecycleNode):
         except TransformException as error:
             raise PanopticError(f"no way from frame {source!r} to target_frame {target!r}: {error}") from error
         q, t = found.rotation, found.translation
-        return Placement(rotation_matrix(q.x, q.y, q.z, q.w), np.array([t.x, t.y, t.z]))
-
-
-def rotation_matrix(x: float, y: float, z: float, w: float) -> np.ndarray:
-    """(3, 3) of a unit quaternion."""
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+        return Placement.of((q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
 
 
 def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
