@@ -13,6 +13,7 @@ import rclpy
 import sensor_msgs.msg
 import std_msgs.msg
 import vision_msgs.msg
+from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
 from rclpy.qos_overriding_options import QoSOverridingOptions
@@ -24,6 +25,10 @@ from panoptic_ros.middleware import frames, messages
 
 OVERRIDES = QoSOverridingOptions.with_default_policies()
 """History, depth and reliability of a topic are parameters: `qos_overrides.TOPIC.subscription.reliability` and so on."""
+
+
+_NAMES_KNOWN_S = 1.0
+"""DDS matches endpoints before ROS learns which nodes they belong to."""
 
 
 def sensor_data(depth: int) -> QoSProfile:
@@ -106,15 +111,20 @@ def camera_transport() -> RosTransport:
 
 
 def warn_incompatible(node: Any, topic: str, ours: QoSProfile, event: Any, publishing: bool) -> None:
-    """Names both sides of endpoints that cannot be joined. publishing: the others publish."""
+    """Names both sides of endpoints that cannot be joined, once the others' names are known. publishing: the others publish."""
     policy = qos_policy_name_from_kind(event.last_policy_kind).lower()
     name = node.resolve_topic_name(topic)
-    others = node.get_publishers_info_by_topic(name) if publishing else node.get_subscriptions_info_by_topic(name)
-    theirs = ", ".join(f"{endpoint_name(info)}: {policy_value(info.qos_profile, policy)}" for info in others) or "unknown"
-    node.get_logger().warning(
-        f"incompatible QoS on {name}: {policy} of {node.get_fully_qualified_name()} is {policy_value(ours, policy)}, "
-        f"of {'its publishers' if publishing else 'its subscribers'} {theirs}; nothing passes between those that do not match"
-    )
+
+    def warn() -> None:
+        node.destroy_timer(timer)
+        others = node.get_publishers_info_by_topic(name) if publishing else node.get_subscriptions_info_by_topic(name)
+        theirs = ", ".join(f"{endpoint_name(info)}: {policy_value(info.qos_profile, policy)}" for info in others)
+        node.get_logger().warning(
+            f"incompatible QoS on {name}: {policy} of {node.get_fully_qualified_name()} is {policy_value(ours, policy)}, of its "
+            f"{'publishers' if publishing else 'subscribers'} {theirs or 'none'}; nothing passes between those that do not match"
+        )
+
+    timer = node.create_timer(_NAMES_KNOWN_S, warn, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 def policy_value(qos: QoSProfile, policy: str) -> str:
