@@ -15,7 +15,7 @@ from launch_ros.substitutions import FindPackageShare
 
 PARAMETERS = {
     "model": "name of a model, or its folder",
-    "image": "topic of the images",
+    "image": "topic of the images; /camera/image_raw unless params_file says otherwise",
     "backend": "auto, openvino, onnxruntime",
     "device": "as the backend names it",
     "precision": "fp32, or what else the device computes in",

@@ -29,6 +29,7 @@ class Client:
         self.node = rclpy.create_node("client")
         self.got: dict[str, list[Any]] = {}
         self.reports: list[Any] = []
+        self.header: Any = None  # of the last report
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 50)
         self.camera: Any = None
 
@@ -114,7 +115,9 @@ class Client:
         return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
 
     def _on_diagnostics(self, message: Any) -> None:
-        self.reports += [status for status in message.status if status.name == self.name.lstrip("/")]
+        mine = [status for status in message.status if status.name == self.name.lstrip("/")]
+        self.reports += mine
+        self.header = message.header if mine else self.header
 
 
 def classes(message: Any) -> list[str]:

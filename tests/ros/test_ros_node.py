@@ -16,9 +16,13 @@ pytest.importorskip("launch_testing", reason=NEEDS)
 import launch  # noqa: E402
 import launch_testing.actions  # noqa: E402
 import rclpy  # noqa: E402
+from builtin_interfaces.msg import Time  # noqa: E402
+from geometry_msgs.msg import TransformStamped  # noqa: E402
 from launch.actions import ExecuteProcess  # noqa: E402
-from rclpy.qos import ReliabilityPolicy  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2  # noqa: E402
+from tf2_msgs.msg import TFMessage  # noqa: E402
 from vision_msgs.msg import Detection3DArray, LabelInfo  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,6 +159,30 @@ class TestNode(Base):
             client.got["segments"].clear()
         assert numbers[0][2] != numbers[1][2] and numbers[1][2] < 60000
 
+    def test_simulated_time_that_jumps_back_starts_anew(self) -> None:
+        client = self.connect("/two")
+        clock = client.node.create_publisher(Clock, "/clock", 10)
+        at_s = 5000
+
+        def tick() -> None:
+            nonlocal at_s
+            at_s += 1
+            clock.publish(Clock(clock=Time(sec=at_s)))
+
+        try:
+            client.open_camera()
+            client.subscribe()
+            assert client.set("use_sim_time", True).successful
+            client.wait_for(lambda: tick() or client.header and client.header.stamp.sec > 5000, "simulated time")
+            before = [ids(client.ask(600 * S + n * 33 * MS, scene()))["car"] for n in range(3)][-1]
+            at_s = 10
+            client.wait_for(lambda: tick() or client.header.stamp.sec < 1000, "the jump")
+            after = [ids(client.ask(601 * S + n * 33 * MS, scene()))["car"] for n in range(3)]
+            assert before < 60000 < after[0] and before < after[-1] < 60000
+            assert client.set("use_sim_time", False).successful
+        finally:
+            client.close()
+
     def test_it_can_be_switched_off(self) -> None:
         client = self.client
         client.open_camera()
@@ -271,8 +299,26 @@ class TestOthers(Base):
             assert cloud.width == 16 * 24 and [f.name for f in cloud.fields] == ["x", "y", "z", "category", "instance"]
             assert client.set("target_frame", "nowhere").successful
             client.wait_for_report(WARN, "no way from frame 'cam' to target_frame 'nowhere'", lambda: client.send(stamp, scene()))
+            publish_mount(client.node)
+            assert client.set("target_frame", "base").successful
+            client.got["segments_3d"].clear()
+            client.wait_for(answered, "3D in another frame")
+            found = client.got["segments_3d"][-1]
+            (car,) = [d for d in found.detections if d.results[0].hypothesis.class_id == "car"]
+            assert found.header.frame_id == "base" and abs(car.bbox.center.position.x - 2.5) < 1e-6
         finally:
             client.close()
+
+
+def publish_mount(node: Any) -> None:
+    """The camera half a metre before the base, looking ahead: x of the base is depth plus 0.5."""
+    mount = TransformStamped()
+    mount.header.frame_id, mount.child_frame_id = "base", "cam"
+    mount.transform.translation.x = 0.5
+    q = mount.transform.rotation
+    q.x, q.y, q.z, q.w = -0.5, 0.5, -0.5, 0.5
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    node.create_publisher(TFMessage, "/tf_static", qos).publish(TFMessage(transforms=[mount]))
 
 
 def depth_at(stamp_ns: int) -> Image:
