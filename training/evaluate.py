@@ -5,6 +5,7 @@ python -m training.evaluate --engine hle_mnv2 --data street:val --tracking [--js
 """
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -36,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = [bool(value) for value in (args.ground_truth, args.predictions, args.model, args.data)]
     if given not in ([True, True, False, False], [False, False, True, True]):
         parser.error("give either --ground-truth and --predictions, or --engine and --data")
+    if args.frames is not None and args.frames < 1:
+        parser.error(f"--frames is {args.frames}; expected a number from 1 up")
     if args.tracking and not args.model:
         parser.error("--tracking needs --engine and --data")
     try:
@@ -91,7 +94,10 @@ def evaluate_model(args: argparse.Namespace) -> tuple[dict, FrameQuality]:
     if args.tracking and not all(frame.sequence for frame in frames):
         raise PanopticError(f"{args.data} has images without a sequence: --tracking needs `sequence` and `frame` for each image")
     quality, video = run_engine(engine, model, labels, frames, TRACKERS if args.tracking else {})
-    ran = {"model": model.model, "engine": engine.description, "size": list(model.size), "data": args.data, "images": len(frames)}
+    ran = {
+        "model": model.model, "sha256": hashlib.sha256(model.onnx.read_bytes()).hexdigest(), "engine": engine.description,
+        "size": list(model.size), "data": args.data, "images": len(frames),
+    }  # fmt: skip
     return ran | _scores(quality, video), quality
 
 

@@ -4,6 +4,9 @@ from dataclasses import astuple
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from panoptic_ros.core import Label
 from training.metrics.average_precision import AveragePrecision
@@ -131,6 +134,18 @@ def test_ap_needs_the_scores_of_every_image() -> None:
     quality.add(pair("1", 10))
     quality.add(pair("2", 10, scores={5: 0.5}))
     assert quality.precision is None
+
+
+@settings(max_examples=30, deadline=None)
+@given(arrays.arrays(np.int32, (5, 6), elements=st.integers(0, 4)))
+def test_the_truth_itself_scores_one(ids: np.ndarray) -> None:
+    category = {i: 1 + i % 3 for i in np.unique(ids[ids > 0]).tolist()}
+    quality = FrameQuality(LABELS)
+    quality.add(Pair("0", ids, {i: Truth(c) for i, c in category.items()}, ids, category, dict.fromkeys(category, 0.5)))
+    occur = set(category.values())
+    for metric in (quality.dagger, quality.covering, quality.confusion):
+        assert metric.per_class() == dict.fromkeys(sorted(occur), 1.0)
+    assert {c: found.ap for c, found in quality.precision.score()[1].items()} == pytest.approx(dict.fromkeys(occur - {SKY}, 1.0))
 
 
 def test_an_image_of_nothing_has_no_pq() -> None:

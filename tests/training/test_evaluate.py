@@ -180,6 +180,11 @@ def test_a_missing_image_and_other_labels_are_refused(tmp_path: Path, capsys: py
 
 
 def test_either_files_or_an_engine(capsys: pytest.CaptureFixture) -> None:
-    for arguments in ([], ["--engine", "tiny"], ["--ground-truth", "a", "--predictions", "b", "--tracking"]):
+    for arguments in (
+        [],
+        ["--engine", "tiny"],
+        ["--ground-truth", "a", "--predictions", "b", "--tracking"],
+        ["--engine", "tiny", "--data", "a:b", "--frames", "0"],
+    ):
         with pytest.raises(SystemExit, match="2"):
             main(arguments)
