@@ -9,6 +9,7 @@ from panoptic_ros import coco
 from panoptic_ros.core import Label, PanopticError
 from training.data.frames import truth_of
 from training.metrics.frame_quality import Pair
+from training.metrics.overlap import VOID, ids_in
 
 
 def read_pairs(truth_json: Path, predicted_json: Path, pictures: Path | None = None) -> tuple[tuple[Label, ...], Iterator[Pair]]:
@@ -54,7 +55,7 @@ def _read_pair(
 
 def check_known(ids: np.ndarray, known: set[int], file: Path, complete: bool = False) -> None:
     """Raises PanopticError if ids (H, W) has one that is not known; with `complete` also if a known one has no pixels."""
-    present = set(np.unique(ids).tolist()) - {0}
+    present = ids_in(ids) - {VOID}
     absent, unknown = sorted(known - present) if complete else [], sorted(present - known)
     if absent or unknown:
         raise PanopticError(

@@ -59,6 +59,12 @@ def joint_histogram(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, 
     return values >> 32, values & 0xFFFFFFFF, counts
 
 
+def ids_in(ids: np.ndarray) -> set[int]:
+    """The values of a label map (H, W), void included; only its runs are sorted."""
+    flat = np.ravel(ids)
+    return set(np.unique(flat[np.concatenate(([True], flat[1:] != flat[:-1]))[: flat.size]]).tolist())
+
+
 def iou_matrix(first: np.ndarray, second: np.ndarray, first_ids: np.ndarray, second_ids: np.ndarray) -> np.ndarray:
     """(A, B) IoU of the masks `first == first_ids[a]` and `second == second_ids[b]`.
 
