@@ -28,22 +28,20 @@ def pictures(pair: Pair, labels: tuple[Label, ...]) -> dict[str, str]:
 
     A found segment has one colour in both; missed true segments and predicted ones that match none are outlined in red.
     """
-    found = {t: p for t, (p, _) in matches(overlap_of(pair.truth_ids, pair.predicted_ids), pair.truth, pair.predicted).items()}
-    frame = read_image(pair.image) if pair.image else np.full((*pair.truth_ids.shape, 3), DARK, np.uint8)
-    category = {t: segment.category for t, segment in pair.truth.items()}
-    crowds = {t for t, segment in pair.truth.items() if segment.crowd}
-    names = {p: t for t, p in found.items()}  # in the prediction a found segment is called as in the truth
-    others = {p: len(category) + n for n, p in enumerate(sorted(pair.predicted.keys() - names.keys()), 1)}
-    order = {t: n for n, t in enumerate(sorted(category), 1)}
     known = {label.id: label for label in labels}
-    sides = {
-        "truth": (pair.truth_ids, _colors(category, order, known), category.keys() - found.keys() - crowds),
-        "prediction": (
-            pair.predicted_ids, _colors(pair.predicted, {p: order[t] for p, t in names.items()} | others, known), others.keys()
-        ),
-    }  # fmt: skip
-    drawn = {name: data_uri(tinted(frame, *side)) for name, side in sides.items()}
-    return ({"image": data_uri(frame)} if pair.image else {}) | drawn
+    frame = read_image(pair.image) if pair.image else np.full((*pair.truth_ids.shape, 3), DARK, np.uint8)
+    found = matches(overlap_of(pair.truth_ids, pair.predicted_ids), pair.truth, pair.predicted)
+    missed = {t for t, segment in pair.truth.items() if t not in found and not segment.crowd}
+    number = {t: n for n, t in enumerate(sorted(pair.truth), 1)}
+    guessed = {p: number[t] for t, (p, _) in found.items()}  # a found segment is called as in the truth
+    made_up = pair.predicted.keys() - guessed.keys()
+    guessed |= {p: n for n, p in enumerate(sorted(made_up), len(number) + 1)}
+    truth_colors = _colors({t: segment.category for t, segment in pair.truth.items()}, number, known)
+    drawn = {
+        "truth": tinted(frame, pair.truth_ids, truth_colors, missed),
+        "prediction": tinted(frame, pair.predicted_ids, _colors(pair.predicted, guessed, known), made_up),
+    }
+    return {name: data_uri(picture) for name, picture in (({"image": frame} if pair.image else {}) | drawn).items()}
 
 
 def _colors(category: Mapping[int, int], number: Mapping[int, int], known: Mapping[int, Label]) -> dict[int, Color]:
