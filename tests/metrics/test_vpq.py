@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
 
 from panoptic_ros.core import Label, Panoptic, Segment
+from training.metrics import bench
+from training.metrics.frame_quality import Pair
 from training.metrics.overlap import Overlap, overlap_of
 from training.metrics.panoptic_quality import Tally, Truth
 from training.metrics.video import VideoQuality
@@ -66,3 +71,23 @@ def test_a_thing_without_identity_is_a_tube_of_its_frame_alone(track: int | None
         video.add("s", np.array([[1, 2]]), TRUTH, Panoptic(ids, segments, stamp))
     assert video.panoptic.tallies[CAR] == Tally(2.0, 2, 0, 0)
     assert video.vpq.quality[2].tallies == {SKY: Tally(1.0, 1, 0, 0), CAR: tubes}
+
+
+maps = arrays.arrays(np.int32, (5, 3, 4), elements=st.integers(0, 4))
+
+
+@settings(max_examples=40, deadline=None)
+@given(maps, maps)
+def test_a_window_is_its_frames_pasted_together(truth: np.ndarray, predicted: np.ndarray) -> None:
+    """Against masks of the pasted pictures, compared two by two."""
+    labels = bench.LABELS
+    metric, pasted = VideoPanopticQuality(labels, (3,)), {label.id: Tally() for label in labels}
+    category = {i: 1 + i % 2 for i in range(1, 5)}
+    for t, p in zip(truth, predicted):
+        true, guessed = ({i: category[i] for i in np.unique(ids).tolist() if i} for ids in (t, p))
+        metric.add("s", overlap_of(t, p), {i: Truth(c) for i, c in true.items()}, guessed)
+    for start in range(3):
+        t, p = np.vstack(truth[start : start + 3]), np.vstack(predicted[start : start + 3])
+        true, guessed = ({i: category[i] for i in np.unique(ids).tolist() if i} for ids in (t, p))
+        bench.segment_by_segment(pasted, Pair("", t, {i: Truth(c) for i, c in true.items()}, p, guessed))
+    assert bench.equal(metric.quality[3].tallies, pasted)
