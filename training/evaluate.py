@@ -132,14 +132,15 @@ def run_engine(
         pipelines = {name: Pipeline(shared, model, Tracker(model.labels, settings)) for name, settings in trackers.items()}
         for frame in group:
             image, true_ids = read_pair(frame.image, frame.ids)
-            check_known(true_ids, frame.truth.keys(), frame.ids)
+            truth = dict(frame.truth)
+            check_known(true_ids, truth.keys(), frame.ids)
             shared.forget()
             found = alone(image, frame.stamp_ns)
             categories, scores = {s.id: s.category for s in found.segments}, {s.id: s.score for s in found.segments}
-            pair = frame.image.name, true_ids, frame.truth, found.ids, categories, scores, frame.sequence, frame.image
+            pair = frame.image.name, true_ids, truth, found.ids, categories, scores, frame.sequence, frame.image
             quality.add(Pair(*pair))
             for name, pipeline in pipelines.items():
-                video[name].add(sequence, true_ids, frame.truth, pipeline(image, frame.stamp_ns))
+                video[name].add(sequence, true_ids, truth, pipeline(image, frame.stamp_ns))
     return quality, video
 
 

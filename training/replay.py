@@ -1,6 +1,7 @@
 """Frames of a data set through the pipeline again and again, where only what comes behind the network changes."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -28,12 +29,14 @@ class Replay:
         before: Callable[[np.ndarray], Any], decode: Callable[[Any], Slots],
     ) -> None:  # fmt: skip
         self.size, self.description, self.decode = model.size, {"backend": "replay"}, decode
-        self._frames, self._labels, self._model = frames, labels, model
+        self._labels, self._model = labels, model
+        self._frames: list[TrueFrame] = []
         self._truth: list[np.ndarray] = []
         self._kept: list[Any] = []
         self._current = 0
         for frame in tqdm(frames, desc="network", unit="image", disable=None):
             image, true_ids = read_pair(frame.image, frame.ids)
+            self._frames.append(replace(frame, truth=dict(frame.truth)))  # read once, where a layout reads it when asked
             self._truth.append(true_ids)
             self._kept.append(before(letterbox(image, geometry(image.shape[:2], model.size, model.decode_stride))))
 
