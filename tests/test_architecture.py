@@ -81,3 +81,9 @@ def test_every_file_has_its_place_in_the_layout() -> None:
     files = {file.name for file in RUNTIME + TRAINING if file.name != "__init__.py"}
     assert files - named == set()
     assert named - files == {"tiny_engine.py"}
+
+
+def test_names_of_test_files_are_unique() -> None:
+    """The pytest plugin of ROS's launch_testing imports every test file by its name alone."""
+    names = [file.name for file in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
