@@ -32,7 +32,7 @@ OTHERS = {
     "params_file": (PathJoinSubstitution([FindPackageShare("panoptic_ros"), "config", "panoptic.yaml"]), "YAML of parameters"),
     "use_respawn": ("false", "start the node again when it ends"),
     "log_level": ("info", "debug, info, warn, error"),
-    "source": ("", "a clip, a folder of images, a bag, a device such as /dev/video0, or street: published on `image`"),
+    "source": ("", "a clip, a folder of images, a bag, a device such as /dev/video0, or street: published on the topic `image`"),
     "source_arguments": ("", "more for `python -m panoptic_ros camera`, such as '--rate 5'"),
     "python": (
         str(Path(os.environ["VIRTUAL_ENV"]) / "bin" / "python") if "VIRTUAL_ENV" in os.environ else "",
@@ -59,9 +59,12 @@ def _processes(context: LaunchContext) -> list[ExecuteProcess]:
     )  # fmt: skip
     if not said["source"]:
         return [node]
+    topic = said["image"] or "/camera/image_raw"
+    if said["namespace"] and not topic.startswith("/"):
+        topic = f"/{said['namespace'].strip('/')}/{topic}"
     camera = ExecuteProcess(
         cmd=[said["python"] or "python3", "-m", "panoptic_ros", "camera", said["source"], "--middleware", "ros",
-             "--topic", said["image"] or "/camera/image_raw", "--restamp", "--loop", *said["source_arguments"].split()],
+             "--topic", topic, "--restamp", "--loop", *said["source_arguments"].split()],
         output="screen",
     )  # fmt: skip
     return [node, camera]
