@@ -2,6 +2,10 @@
 
 import json
 import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +15,9 @@ from panoptic_ros.core import Label, PanopticError
 from tests.data import tiny_dataset
 from training import recipe as recipes
 from training import train
+from training import trainer as trainer_module
 from training.nets.deeplab import backbone
+from training.optimiser import parameter_groups
 from training.recipe import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -41,8 +47,8 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def run(file: Path, data: Path, out: Path, *arguments: str, save_every: int = 2) -> int:
-    options = ["--out", str(out), "--workers", "0", "--save-every", str(save_every)]
+def run(file: Path, data: Path, out: Path, *arguments: str, save_every: int = 2, workers: str = "0") -> int:
+    options = ["--out", str(out), "--workers", workers, "--save-every", str(save_every), "--picture-every", "0"]
     return train.main([str(file), f"data.root={data}", *arguments, *options])
 
 
@@ -86,30 +92,87 @@ def test_a_run_leaves_a_checkpoint_and_a_log(file: Path, data: Path, tmp_path: P
     assert entry["loss"] == pytest.approx(sum(parts), rel=1e-5)
 
 
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    file: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On one thread in fp32, to the last bit; the interruption comes after a checkpoint, in the middle of a stage."""
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert run(file, data, whole) == 0
-    update, calls = train.Trainer.update, 0
+@pytest.fixture
+def whole(file: Path, data: Path, tmp_path: Path) -> Path:
+    """The checkpoint of a run that nothing interrupted."""
+    assert run(file, data, tmp_path / "whole") == 0
+    return tmp_path / "whole" / "last.pt"
 
-    def interrupted(self: train.Trainer, batch: train.Batch) -> dict[str, float]:
-        nonlocal calls
-        calls += 1
-        if calls == 4:
-            raise KeyboardInterrupt
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """To the last bit."""
+    for key in ("network", "average"):
+        a, b = weights(one, key), weights(other, key)
+        assert set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def call_at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[], object]) -> None:
+    """Before the step with this number, counted from 0, `action` happens."""
+    update = train.Trainer.update
+
+    def watched(self: train.Trainer, batch: train.Batch) -> dict[str, float]:
+        if self.step == step:
+            action()
         return update(self, batch)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(train.Trainer, "update", interrupted)
-        run(file, data, parts)
+    monkeypatch.setattr(train.Trainer, "update", watched)
+
+
+def test_a_killed_run_ends_where_an_uninterrupted_one_does(file: Path, data: Path, tmp_path: Path, whole: Path) -> None:
+    """Killed by SIGKILL in step 4, in the middle of a stage: the checkpoint of step 2 is what is left."""
+    parts = tmp_path / "parts"
+    child = os.fork()
+    if not child:
+        with pytest.MonkeyPatch.context() as patch:
+            call_at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGKILL))
+            run(file, data, parts)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
     assert train.read_checkpoint(parts / "last.pt")["step"] == 2
     torch.manual_seed(99)
     assert run(file, data, parts, "--resume") == 0
-    for key in ("network", "average"):
-        one, other = weights(whole / "last.pt", key), weights(parts / "last.pt", key)
-        assert set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+    assert_same_weights(whole, parts / "last.pt")
+
+
+@pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "0")])
+def test_a_signal_ends_a_run_after_its_step_and_loses_nothing(
+    file: Path, data: Path, tmp_path: Path, whole: Path, number: int, workers: str
+) -> None:
+    """Ctrl-C in a terminal goes to all processes, those that load data too."""
+    parts, before = tmp_path / "parts", signal.getsignal(number)
+
+    def send() -> None:
+        os.kill(os.getpid(), number)
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid, signal.SIGINT)
+
+    with pytest.MonkeyPatch.context() as patch:
+        call_at_step(patch, 2, send)
+        assert run(file, data, parts, workers=workers, save_every=100) == train.INTERRUPTED
+    assert signal.getsignal(number) == before
+    assert train.read_checkpoint(parts / "last.pt")["step"] == 3
+    assert run(file, data, parts, "--resume") == 0
+    assert_same_weights(whole, parts / "last.pt")
+
+
+def test_a_second_interrupt_ends_a_run_at_once(
+    file: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    call_at_step(monkeypatch, 3, lambda: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)])
+    assert run(file, data, tmp_path) == train.INTERRUPTED
+    assert "interrupted at once; continue from the last checkpoint" in refusal(capsys)
+    assert train.read_checkpoint(tmp_path / "last.pt")["step"] == 2
+
+
+def test_a_continued_log_has_every_step_once(file: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps 3 and 4 were done and logged, but the checkpoint is that of step 2."""
+    with monkeypatch.context() as patch:
+        call_at_step(patch, 4, lambda: [os.kill(os.getpid(), signal.SIGINT) for _ in range(2)])
+        run(file, data, tmp_path, "--log-every", "1", save_every=3)
+    (tmp_path / "log.jsonl").open("a").write('{"step": 5, "los')
+    assert run(file, data, tmp_path, "--log-every", "1", "--resume") == 0
+    entries = map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines())
+    assert [entry["step"] for entry in entries] == [1, 2, 3, 4, 5]
 
 
 def test_processes_that_load_data_change_nothing(file: Path, data: Path, recipe: Recipe) -> None:
@@ -138,17 +201,9 @@ def test_steps_learn_and_the_average_follows(recipe: Recipe) -> None:
     assert trainer.average.module.pixel_mean.flatten().tolist() == trainer.network.pixel_mean.flatten().tolist()
 
 
-def test_the_rate_warms_up_and_falls_to_zero(recipe: Recipe) -> None:
-    trainer, rates = trained(recipe), []
-    for trainer.step in range(6):
-        rates.append(trainer.rate())
-    cosine = [0.5 * (1 + math.cos(math.pi * part / 3)) for part in (0, 1, 2, 3)]
-    assert rates == pytest.approx([0.5e-3, 1e-3, *(1e-3 * value for value in cosine)], abs=1e-9)
-
-
 def test_only_weights_decay_and_the_class_means_are_fast(recipe: Recipe) -> None:
     network = trained(recipe).network
-    weights_, others, fast = train.parameter_groups(network, ("means", "log_precision"), recipe)
+    weights_, others, fast = parameter_groups(network, ("means", "log_precision"), recipe)
     assert {parameter.ndim for parameter in weights_["params"]} == {4} and weights_["weight_decay"] == 0.01
     assert {parameter.ndim for parameter in others["params"]} == {1} and others["weight_decay"] == 0.0
     assert [id(p) for p in fast["params"]] == [id(network.means), id(network.log_precision)] and fast["factor"] == 5.0
@@ -172,6 +227,45 @@ def test_a_gradient_that_is_not_finite_is_left_out(recipe: Recipe) -> None:
     trainer.network.head.weight.register_hook(lambda gradient: gradient * float("inf"))
     assert not math.isfinite(trainer.update(batch())["gradient"])
     assert trainer.step == 1 and torch.equal(trainer.network.head.weight, before)
+
+
+def test_gradients_that_are_never_finite_end_the_run(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trainer_module, "MOST_SKIPPED", 2)
+    trainer = trained(recipe)
+    trainer.network.head.weight.register_hook(lambda gradient: gradient * float("inf"))
+    trainer.update(batch())
+    trainer.update(batch())
+    with pytest.raises(PanopticError, match="no finite gradient for 3 steps up to 2; try a lower lr, or precision=fp32"):
+        trainer.update(batch())
+
+
+def test_parts_of_a_batch_add_up(recipe: Recipe) -> None:
+    """Two equal images: the gradient of each is that of both."""
+    pair, recipe.norm = tuple(torch.cat([part, part]) for part in batch()), "frozen"
+    one = trained(recipe).update(batch())
+    recipe.accumulate = 2
+    assert trained(recipe).update(pair) == pytest.approx(one, rel=1e-4, abs=1e-6)
+
+
+def test_frozen_statistics_stay_as_they_are(recipe: Recipe) -> None:
+    recipe.norm = "frozen"
+    trainer = trained(recipe)
+    before = {name: value.clone() for name, value in trainer.network.state_dict().items()}
+    trainer.update(batch())
+    trainer.update(batch())
+    after = trainer.network.state_dict()
+    still = {name for name in before if torch.equal(before[name], after[name])}
+    norms = {name for name in before if "running" in name or name.endswith("0.1.weight")}
+    assert norms and norms <= still and "head.weight" not in still
+
+
+def test_half_precision_scales_its_loss_and_learns(recipe: Recipe) -> None:
+    recipe.precision, recipe.norm = "fp16", "frozen"  # the image is of one colour, which no batch statistics would survive
+    trainer = trained(recipe)
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40, backoff_factor=2.0**-28)
+    assert not math.isfinite(trainer.update(batch())["gradient"])  # overflow: left out, and the scale falls
+    losses = [trainer.update(batch())["loss"] for _ in range(4)]
+    assert trainer.scaler.get_scale() == 2.0**12 and losses[-1] < losses[0]
 
 
 def test_a_finished_run_is_not_overwritten(file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -202,6 +296,21 @@ def test_a_checkpoint_of_another_recipe_is_refused(
     assert run(file, data, tmp_path, change, "--resume") == 2
     assert f"last.pt was trained with another value of {name};" in refusal(capsys)
     assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_memory_may_be_saved_when_a_run_is_continued(file: Path, data: Path, tmp_path: Path) -> None:
+    assert run(file, data, tmp_path) == 0
+    assert run(file, data, tmp_path, "accumulate=2", "--resume") == 0
+
+
+def test_a_checkpoint_from_before_a_key_existed_has_its_default(file: Path, data: Path, tmp_path: Path) -> None:
+    assert run(file, data, tmp_path) == 0
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    for key in ("norm", "schedule", "optimiser", "accumulate"):
+        del state["recipe"][key]
+    del state["scaler"]
+    torch.save(state, tmp_path / "last.pt")
+    assert run(file, data, tmp_path, "--resume") == 0
 
 
 def test_a_checkpoint_of_other_labels_is_refused(recipe: Recipe, tmp_path: Path) -> None:
