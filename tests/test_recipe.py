@@ -76,7 +76,7 @@ def test_a_checkpoint_s_mapping_is_the_same_recipe_again(file: Path) -> None:
     [
         ("learning_rate=1", "unknown recipe key 'learning_rate'; the keys there are name, model, method, .*lr"),
         ("settings.loss.vqq=1", "unknown recipe key 'settings.loss.vqq'; the keys there are grid_stride, block, .*vq"),
-        ("data.roots=x", "unknown recipe key 'data.roots'; the keys there are root, train, val, cache"),
+        ("data.roots=x", "unknown recipe key 'data.roots'; the keys there are root, train, val, cache, layout"),
         ("stages.0.step=1", "unknown recipe key '.*step'; the keys there are size, steps, batch, crop"),
         ("stages.7.steps=1", "stages.7.steps=1"),
         ("stages.x.steps=1", "stages.x.steps=1"),

@@ -26,22 +26,34 @@ def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
 
 @dataclass
 class DataSettings:
-    """A folder in COCO panoptic layout (docs/architecture.md). cache: keep decoded frames in memory."""
+    """A folder in a layout that `training.data.frames` knows, and the names of its splits. cache: keep decoded frames in memory.
+    layout: that of the files which --dry-run makes up; real ones tell theirs by themselves."""
 
     root: str = MISSING
     train: str = "train"
     val: str = "val"
     cache: bool = False
+    layout: str = "panoptic"
 
 
 @dataclass
 class Stage:
-    """A part of the training at one image size (h, w). crop: range of the window's size as a part of the whole frame."""
+    """A part of the training at one image size (h, w), multiples of 32.
+
+    crop: range of the window's size as a part of the largest that fits into the frame. scale, instead: range of the image's
+    pixels per pixel of the frame; what lies beyond the frame is void. longest: frames with a longer side are first shrunk to
+    it. around_things: probability that the window is drawn around an object. flip: probability. colours: change them.
+    """
 
     size: tuple[int, int] = (256, 512)
     steps: int = 1000
     batch: int = 8
     crop: tuple[float, float] = (0.5, 1.0)
+    scale: tuple[float, float] | None = None
+    longest: int | None = None
+    around_things: float = 0.0
+    flip: float = 0.5
+    colours: bool = True
 
 
 @dataclass

@@ -17,7 +17,8 @@ from training import distributed
 from training import recipe as recipes
 from training.checkpoint import left
 from training.checkpoint import read_checkpoint as read_checkpoint  # export_trt takes it from here
-from training.data.panoptic import PanopticDataset, read_split, stages_with_start
+from training.data.frames import read_frames
+from training.data.panoptic import PanopticDataset, stages_with_start
 from training.journal import Journal
 from training.recipe import Recipe
 from training.stop import Stop, ignore_interrupts
@@ -84,7 +85,7 @@ def train(recipe: Recipe, run: Run) -> bool:
 
     Returns whether it came to its end; after Ctrl-C it did not, but nothing of it is lost.
     """
-    labels, items = read_split(Path(recipe.data.root), recipe.data.train)
+    labels, frames = read_frames(Path(recipe.data.root), recipe.data.train)
     trainer = Trainer(recipe, labels)
     check_shares(recipe)
     checkpoint = run.out / LAST
@@ -95,7 +96,7 @@ def train(recipe: Recipe, run: Run) -> bool:
     size = f"{trainer.parameter_count() / 1e6:.2f} M parameters"
     if distributed.rank() == 0:
         processes = f", {distributed.count()} processes" if distributed.count() > 1 else ""
-        print(f"{recipe.model}: {len(items)} images, {trainer.total} steps, {size}, on {trainer.device}{processes}")
+        print(f"{recipe.model}: {len(frames)} images, {trainer.total} steps, {size}, on {trainer.device}{processes}")
     try:
         run.out.mkdir(parents=True, exist_ok=True)
         return steps(trainer, run)

@@ -23,10 +23,19 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = "stages: [{size: [64, 64], steps: 3, batch: 4}]\nprecision: fp32\nwarmup: 2\nnorm: frozen\n"
 RECIPES = {
-    "hle": "model: tiny\nmethod: hle\nlr: 1e-3\nsettings: {network: {aspp_width: 8, skips: [[8, 4, 8], [2, 4, 8]], thomson: false}}\n",
+    "hle": """
+model: tiny
+method: hle
+lr: 1e-3
+settings: {network: {aspp_width: 8, skips: [[8, 4, 8], [2, 4, 8]], thomson: false}}
+""",
     # the worst part of a batch is not the worst parts of its halves; at a higher rate its masks' threshold amplifies rounding
-    "dense": "model: tiny\nmethod: dense\nlr: 1e-4\nsettings: {loss: {bootstrap: 1.0}, network: {pyramid: 16, semantic_tower: 16, "
-    "location_tower: 16, depth: 1, merge: 4}}\n",
+    "dense": """
+model: tiny
+method: dense
+lr: 1e-4
+settings: {loss: {bootstrap: 1.0}, network: {pyramid: 16, semantic_tower: 16, location_tower: 16, depth: 1, merge: 4}}
+""",
 }
 
 
