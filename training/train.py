@@ -17,9 +17,10 @@ from training import distributed
 from training import recipe as recipes
 from training.checkpoint import left
 from training.checkpoint import read_checkpoint as read_checkpoint  # export_trt takes it from here
-from training.data.frames import read_frames
+from training.data.frames import TrueFrame, read_frames
 from training.data.panoptic import PanopticDataset, stages_with_start
 from training.journal import Journal
+from training.pictures import pictures
 from training.recipe import Recipe
 from training.stop import Stop, ignore_interrupts
 from training.trainer import Batch, Trainer
@@ -97,27 +98,44 @@ def train(recipe: Recipe, run: Run) -> bool:
     if distributed.rank() == 0:
         processes = f", {distributed.count()} processes" if distributed.count() > 1 else ""
         print(f"{recipe.model}: {len(frames)} images, {trainer.total} steps, {size}, on {trainer.device}{processes}")
+    shown = frames_to_show(recipe) if run.picture_every else []
     try:
         run.out.mkdir(parents=True, exist_ok=True)
-        return steps(trainer, run)
+        return steps(trainer, run, shown)
     except OSError as error:
         raise PanopticError(f"cannot write into {run.out}: {error}; {left(checkpoint)}; continue it with --resume") from error
 
 
-def steps(trainer: Trainer, run: Run) -> bool:
-    """The steps that are left. Returns whether they were all done."""
+def frames_to_show(recipe: Recipe) -> list[TrueFrame]:
+    """Two frames of the val split, or of the train split where that is missing, for the pictures."""
+    try:
+        _, frames = read_frames(Path(recipe.data.root), recipe.data.val)
+    except PanopticError:
+        _, frames = read_frames(Path(recipe.data.root), recipe.data.train)
+    return [frames[len(frames) // 4], frames[3 * len(frames) // 4]]
+
+
+def steps(trainer: Trainer, run: Run, shown: list[TrueFrame]) -> bool:
+    """The steps that are left. Returns whether they were all done. shown: frames that pictures are made of."""
     recipe, first = trainer.recipe, trainer.step
     with Stop() as stop, Journal(run.out, first, trainer.total, run.log_every, quiet=distributed.rank() > 0) as journal:
         for batch in batches(recipe, first, trainer.method.grid_stride, run.workers):
             terms = trainer.update(batch)
             journal.step(trainer.step, trainer.rate(), terms, trainer.device)
             ended = distributed.any_process(stop.asked)
-            if (trainer.step % run.save_every == 0 or trainer.step == trainer.total or ended) and distributed.rank() == 0:
+            if distributed.rank() == 0 and (is_due(trainer, run.save_every) or ended):
                 trainer.save(run.out / LAST, run.keep)
+            if distributed.rank() == 0 and shown and is_due(trainer, run.picture_every):
+                journal.pictures(trainer.step, pictures(trainer, shown))
             if ended and trainer.step < trainer.total:
                 journal.say(f"stopped and saved at step {trainer.step} of {trainer.total}; continue with --resume")
                 return False
     return True
+
+
+def is_due(trainer: Trainer, every: int) -> bool:
+    """Whether what is done every so many steps, and at the end, is to be done after this one."""
+    return trainer.step % every == 0 or trainer.step == trainer.total
 
 
 def check_shares(recipe: Recipe) -> None:
