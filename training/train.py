@@ -19,6 +19,7 @@ from training.checkpoint import left
 from training.checkpoint import read_checkpoint as read_checkpoint  # export_trt takes it from here
 from training.data.frames import TrueFrame, read_frames
 from training.data.panoptic import PanopticDataset, stages_with_start
+from training.dry_run import dry_run
 from training.journal import Journal
 from training.pictures import pictures
 from training.recipe import Recipe
@@ -50,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_intermixed_args(arguments)
     try:
         recipe = recipes.load(args.recipe, args.overrides)
+        if args.dry_run:
+            dry_run(recipe)
+            return 0
         out = args.out or Path("runs") / recipe.model
         run = Run(out, args.resume, args.workers, args.save_every, args.keep, args.log_every, args.picture_every)
         return 0 if train(recipe, run) else INTERRUPTED
@@ -71,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("overrides", nargs="*", metavar="key=value", help="e.g. lr=2e-3 data.root=data/street stages.0.steps=100")
     found.add_argument("--out", type=Path, help="folder for checkpoints and the log; default runs/<model>")
     found.add_argument("--resume", action="store_true", help="continue from the folder's last checkpoint")
+    found.add_argument("--dry-run", action="store_true", help="try the recipe with made-up files: shapes, memory; no data needed")
     found.add_argument("--workers", type=int, default=Run.workers, help="processes that load data (default: %(default)s)")
     found.add_argument("--save-every", type=int, default=Run.save_every, metavar="STEPS", help="default: %(default)s")
     found.add_argument("--keep", type=int, default=Run.keep, help="checkpoints of earlier steps (default: %(default)s)")

@@ -37,14 +37,13 @@ def sample_picture(sample: tuple[np.ndarray, np.ndarray, np.ndarray], labels: tu
     return true_picture(image, ids, truth, labels)
 
 
-def sheet(tiles: Sequence[np.ndarray], columns: int, width: int) -> np.ndarray:
-    """Tiles (H,W,3), each scaled to `width`, row by row on black."""
-    tiles = [cv2.resize(t, (width, round(t.shape[0] * width / t.shape[1])), interpolation=cv2.INTER_AREA) for t in tiles]
-    rows = [tiles[first : first + columns] for first in range(0, len(tiles), columns)]
-    heights = [max(tile.shape[0] for tile in row) + GAP for row in rows]
-    page = np.zeros((sum(heights), columns * (width + GAP), 3), np.uint8)
-    for row, top in zip(rows, np.cumsum([0, *heights])):
-        for number, tile in enumerate(row):
-            left = number * (width + GAP)
-            page[top : top + tile.shape[0], left : left + width] = tile
+def sheet(tiles: Sequence[np.ndarray], columns: int, size: tuple[int, int]) -> np.ndarray:
+    """Tiles (H,W,3), each shrunk or grown to fit into `size` (h,w), row by row on black."""
+    height, width = size
+    page = np.zeros((-(-len(tiles) // columns) * (height + GAP), columns * (width + GAP), 3), np.uint8)
+    for number, tile in enumerate(tiles):
+        scale = min(height / tile.shape[0], width / tile.shape[1])
+        h, w = (round(side * scale) for side in tile.shape[:2])
+        top, left = number // columns * (height + GAP), number % columns * (width + GAP)
+        page[top : top + h, left : left + w] = cv2.resize(tile, (w, h), interpolation=cv2.INTER_AREA)
     return page
