@@ -5,9 +5,11 @@ import math
 import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -132,6 +134,33 @@ def test_a_killed_run_ends_where_an_uninterrupted_one_does(file: Path, data: Pat
     torch.manual_seed(99)
     assert run(file, data, parts, "--resume") == 0
     assert_same_weights(whole, parts / "last.pt")
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_ten_random_points_ends_where_an_uninterrupted_one_does(file: Path, data: Path, tmp_path: Path) -> None:
+    """Each time it is killed by SIGKILL, it has come further than the time before, and then some random time has passed."""
+    arguments = ["stages.0.steps=30", "stages.1.steps=25", "--log-every", "1"]
+    whole, parts, random = tmp_path / "whole", tmp_path / "parts", np.random.default_rng()
+    assert run(file, data, whole, *arguments) == 0
+    for kill in range(10):
+        child = os.fork()
+        if not child:
+            os._exit(run(file, data, parts, *arguments, *(["--resume"] if kill else [])))
+        while logged(parts) < 5 * kill + 3:
+            time.sleep(0.02)
+        time.sleep(random.uniform(0, 0.4))
+        os.kill(child, signal.SIGKILL)
+        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert run(file, data, parts, *arguments, "--resume") == 0
+    assert_same_weights(whole / "last.pt", parts / "last.pt")
+    steps = [json.loads(line)["step"] for line in (parts / "log.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 56))
+
+
+def logged(out: Path) -> int:
+    """The last step in a log, 0 without one."""
+    log = out / "log.jsonl"
+    return len(log.read_text().splitlines()) if log.exists() else 0
 
 
 @pytest.mark.parametrize(("number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "0")])

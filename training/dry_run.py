@@ -1,5 +1,6 @@
 """Try a recipe without its data: made-up files in the folders of the real ones, two steps of each stage, shapes and memory."""
 
+import contextlib
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -52,9 +53,9 @@ def try_stage(trainer: Trainer, stage: Stage, number: int, share: int) -> None:
     there = memory_bytes(trainer.device)
     size = "x".join(map(str, stage.size))
     print(
-        f"stage {number}: {size}, loss {terms['loss']:.3f}; peak {peaks[0] / GIB:.2f} GiB with 1 image, {peaks[1] / GIB:.2f} with 2: "
-        f"about {needed / GIB:.1f} GiB with {share} at a time, of {there / GIB:.1f} GiB"
+        f"stage {number}: {size}, loss {terms['loss']:.3f}; peak {peaks[0] / GIB:.2f} GiB with 1 image, {peaks[1] / GIB:.2f} with 2"
     )
+    print(f"stage {number}: about {needed / GIB:.1f} GiB with {share} at a time, of {there / GIB:.1f} GiB")
     if needed > there:
         raise PanopticError(
             f"stages.{number}: {share} images of {size} at a time need about {needed / GIB:.1f} GiB, {trainer.device} has "
@@ -98,7 +99,8 @@ def check_graph(trainer: Trainer) -> None:
 def forget_peak(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    else:
+        return
+    with contextlib.suppress(OSError):  # where it is not allowed, the peak is that of all before, and the estimate too high
         Path("/proc/self/clear_refs").write_text("5")  # VmHWM begins anew
 
 
