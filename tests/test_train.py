@@ -4,7 +4,9 @@ import json
 import math
 import multiprocessing
 import os
+import resource
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -346,6 +348,24 @@ def test_a_checkpoint_of_other_labels_is_refused(recipe: Recipe, tmp_path: Path)
     trained(recipe).save(tmp_path / "last.pt")
     with pytest.raises(PanopticError, match="another value of labels"):
         train.Trainer(recipe, (LABELS[0], Label(24, "person", True, (0, 0, 0)))).load(tmp_path / "last.pt")
+
+
+def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(file: Path, data: Path, tmp_path: Path) -> None:
+    """In a process of its own, whose files cannot grow beyond 100 kB; the network alone has 7 MB."""
+    with pytest.MonkeyPatch.context() as patch:
+        call_at_step(patch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        run(file, data, tmp_path)
+    before, report = (tmp_path / "last.pt").read_bytes(), tmp_path / "stderr"
+    child = os.fork()
+    if not child:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        with report.open("w") as sys.stderr:
+            status = run(file, data, tmp_path, "--resume")
+        os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    assert f"the last good checkpoint, {tmp_path / 'last.pt'}, is intact; make room" in report.read_text()
+    assert (tmp_path / "last.pt").read_bytes() == before and not list(tmp_path.glob("*.tmp"))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no checkpoint", b"PK\x03\x04 cut short"])

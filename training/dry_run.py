@@ -52,9 +52,8 @@ def try_stage(trainer: Trainer, stage: Stage, number: int, share: int) -> None:
     needed = peaks[0] + max(0, peaks[1] - peaks[0]) * (share - 1)
     there = memory_bytes(trainer.device)
     size = "x".join(map(str, stage.size))
-    print(
-        f"stage {number}: {size}, loss {terms['loss']:.3f}; peak {peaks[0] / GIB:.2f} GiB with 1 image, {peaks[1] / GIB:.2f} with 2"
-    )
+    one, two = (f"{peak / GIB:.2f} GiB" for peak in peaks)
+    print(f"stage {number}: {size}, loss {terms['loss']:.3f}; peak {one} with 1 image, {two} with 2")
     print(f"stage {number}: about {needed / GIB:.1f} GiB with {share} at a time, of {there / GIB:.1f} GiB")
     if needed > there:
         raise PanopticError(

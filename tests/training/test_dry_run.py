@@ -41,7 +41,7 @@ def test_a_recipe_runs_on_made_up_files(layout: str, file: str, capsys: pytest.C
 
 
 @pytest.mark.parametrize(("override", "message"), [
-    ("stages.1.batch=10000000", "stages.1: 10000000 images of 64x64 at a time need about .* GiB, cpu has .*; take a higher accumu"),
+    ("stages.1.batch=10000000", "stages.1: 10000000 images of 64x64 at a time need about .* GiB, cpu has .*; take a higher"),
     ("stages.0.size=[40,64]", "stage size 40x64: .* multiples of 32"),
     ("data.layout=ade", "unknown layout 'ade'; there are panoptic, coco, cityscapes"),
     ("settings.decoder.seeds=250", "tiny has 261 slots"),

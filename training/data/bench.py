@@ -47,11 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for number, stage in enumerate(recipe.stages):
             # without end, so that it is the time that ends it
             found = measure(replace(recipe, stages=[replace(stage, steps=1_000_000)]), args.workers, args.seconds)
-            size = "x".join(map(str, stage.size))
-            print(
-                f"stage {number}: {size}, batch {stage.batch}: loading {found.loading:.1f} samples/s with {args.workers} workers, "
-                f"training {found.training:.1f} samples/s; loading is {found.loading / found.training:.1f} times as fast"
-            )
+            what = f"stage {number}: {'x'.join(map(str, stage.size))}, batch {stage.batch}"
+            loading = f"loading {found.loading:.1f} samples/s with {args.workers} workers"
+            ratio = f"loading is {found.loading / found.training:.1f} times as fast"
+            print(f"{what}: {loading}, training {found.training:.1f} samples/s; {ratio}")
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
