@@ -22,6 +22,7 @@ from training.data.panoptic import (
     thing_centre,
     window,
 )
+from training.data.regions import indexed
 from training.recipe import DataSettings, Recipe, Stage
 
 LABELS = tuple(Label(c["id"], c["name"], bool(c["isthing"]), (0, 0, 0)) for c in tiny_dataset.CATEGORIES)
@@ -51,6 +52,13 @@ def test_a_sample_by_hand(root: Path) -> None:
     assert sorted(np.unique(instance)) == [-1, 0, 1]
     np.testing.assert_array_equal(instance >= 0, np.isin(tiny_dataset.ids_of(0), [70000, 500]))
     assert instance[30, 12] != instance[30, 30]
+
+
+@pytest.mark.parametrize("ids", [[[5, 5, 2], [2, 2, 9]], [[3]], [[7, 7], [7, 7]], [[1, 2], [1, 2]]])
+def test_maps_of_ids_are_indexed(ids: list[list[int]]) -> None:
+    values, index = indexed(np.array(ids))
+    assert values.tolist() == sorted({value for row in ids for value in row})
+    assert values[index].tolist() == ids
 
 
 def test_crowds_have_a_class_and_no_instance(root: Path) -> None:

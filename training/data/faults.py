@@ -13,6 +13,7 @@ from panoptic_ros.core import Label, PanopticError
 from panoptic_ros.images import read_image
 from training.data import layouts
 from training.data.frames import read_frames, read_ids
+from training.data.regions import indexed
 from training.metrics.panoptic_quality import Truth
 
 
@@ -102,14 +103,14 @@ def _look_at(entry: Entry, found: Census) -> None:
         return
     if shape and shape != ids.shape:
         found.fault("image and ids differ in size", f"{entry.name} is {ids.shape}, its image {shape}")
-    values, inverse, areas = np.unique(ids, return_inverse=True, return_counts=True)
-    area_of = dict(zip(values.tolist(), areas.tolist()))
+    values, index = indexed(ids)
+    area_of = dict(zip(values.tolist(), np.bincount(index.ravel()).tolist()))
     found.void += area_of.pop(0, 0)
     segments = entry.segments
     if segments is None:
         segments = [{"id": v, "category_id": entry.truth[v].category, "iscrowd": entry.truth[v].crowd} for v in area_of]
     _compare(entry.name, segments, area_of, found)
-    _check_boxes(entry.name, segments, values, inverse.reshape(ids.shape), found)
+    _check_boxes(entry.name, segments, values, index, found)
     _count(segments, area_of, found)
 
 
@@ -141,12 +142,12 @@ def _compare(name: str, segments: list[dict], area_of: dict[int, int], found: Ce
         found.fault("overlap", f"{name}: its areas add up to {claimed} pixels of {there}: segments hid others when painted")
 
 
-def _check_boxes(name: str, segments: list[dict], values: np.ndarray, inverse: np.ndarray, found: Census) -> None:
-    """The boxes (x, y, width, height) of a JSON with those of the pixels. inverse: (H,W) indices into values."""
-    boxes = boxes_of(inverse, len(values))
-    index = {value: number for number, value in enumerate(values.tolist())}
+def _check_boxes(name: str, segments: list[dict], values: np.ndarray, index: np.ndarray, found: Census) -> None:
+    """The boxes (x, y, width, height) of a JSON with those of the pixels. index: (H,W), into values."""
+    boxes = boxes_of(index, len(values))
+    place = {value: number for number, value in enumerate(values.tolist())}
     for segment in segments:
-        there = boxes[index[segment["id"]]] if segment["id"] in index else None
+        there = boxes[place[segment["id"]]] if segment["id"] in place else None
         if there and "bbox" in segment and list(there) != list(segment["bbox"]):
             found.fault("wrong box", f"{name}: {segment['id']} is in {list(there)}, the JSON says {segment['bbox']}")
 

@@ -11,6 +11,7 @@ from panoptic_ros.core import Label, PanopticError
 from panoptic_ros.images import read_image
 from panoptic_ros.preprocess import geometry, letterbox
 from training.data.frames import TrueFrame, read_frames, read_pair
+from training.data.regions import indexed
 from training.recipe import Recipe, Stage
 
 Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -20,7 +21,7 @@ Sample = tuple[np.ndarray, np.ndarray, np.ndarray]
 def read_sample(frame: TrueFrame, labels: tuple[Label, ...]) -> Sample:
     """One image at its own size, image as (H,W,3). Crowds are things without an instance."""
     image, ids = read_pair(frame.image, frame.ids)
-    values, inverse = np.unique(ids, return_inverse=True)
+    values, index_of = indexed(ids)
     unknown = [value for value in values.tolist() if value and value not in frame.truth]
     if unknown:
         raise PanopticError(f"{frame.ids} has segment ids {unknown} that its JSON lacks")
@@ -32,8 +33,7 @@ def read_sample(frame: TrueFrame, labels: tuple[Label, ...]) -> Sample:
             semantic[i] = index[truth.category]
             if labels[semantic[i]].thing and not truth.crowd:
                 instance[i], count = count, count + 1
-    inverse = inverse.reshape(ids.shape)
-    return image, semantic.astype(np.int16)[inverse], instance.astype(np.int16)[inverse]
+    return image, semantic.astype(np.int16)[index_of], instance.astype(np.int16)[index_of]
 
 
 def resized(file: Path, size: tuple[int, int]) -> np.ndarray:

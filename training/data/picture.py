@@ -7,6 +7,7 @@ import numpy as np
 
 from panoptic_ros.core import Label, Panoptic, Segment, pixel_value
 from panoptic_ros.draw import overlay
+from training.data.regions import indexed
 from training.metrics.panoptic_quality import Truth
 
 GAP = 4
@@ -15,7 +16,7 @@ GAP = 4
 
 def true_picture(image: np.ndarray, ids: np.ndarray, truth: Mapping[int, Truth], labels: tuple[Label, ...]) -> np.ndarray:
     """image (H,W,3) uint8 RGB with the segments of ids (H,W) on it. An id that `truth` lacks is left as void is."""
-    values, inverse = np.unique(ids, return_inverse=True)
+    values, index = indexed(ids)
     new, segments = np.zeros(len(values), np.int32), []
     for number, value in enumerate(values.tolist()):
         if value and value in truth:
@@ -24,7 +25,7 @@ def true_picture(image: np.ndarray, ids: np.ndarray, truth: Mapping[int, Truth],
             x, y, width, height = cv2.boundingRect(mask)
             box, area = (x, y, x + width, y + height), int(cv2.countNonZero(mask))
             segments.append(Segment(int(new[number]), truth[value].category, 1.0, area, box, np.empty(0, np.float32)))
-    return overlay(image, Panoptic(new[inverse.reshape(ids.shape)], tuple(segments), 0), labels)
+    return overlay(image, Panoptic(new[index], tuple(segments), 0), labels)
 
 
 def sample_picture(sample: tuple[np.ndarray, np.ndarray, np.ndarray], labels: tuple[Label, ...]) -> np.ndarray:
