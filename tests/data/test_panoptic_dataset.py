@@ -9,6 +9,7 @@ import pytest
 from panoptic_ros import coco
 from panoptic_ros.core import Label, PanopticError
 from tests.data import tiny_dataset
+from training.data.faults import census
 from training.data.frames import read_frames
 from training.data.panoptic import (
     PanopticDataset,
@@ -232,6 +233,14 @@ def test_an_unknown_category_is_answered_with_the_known_ones(root: Path) -> None
     tiny_dataset.edit(root, lambda content: content["annotations"][2]["segments_info"][0].update(category_id=99))
     with pytest.raises(PanopticError, match=r"2.png has categories \[99\]; the labels are .*7.*26"):
         read_frames(root, "train")
+
+
+@pytest.mark.parametrize(("part", "key"), [("images", "file_name"), ("annotations", "segments_info"), ("categories", "isthing")])
+def test_an_entry_that_lacks_a_key_is_refused(root: Path, part: str, key: str) -> None:
+    tiny_dataset.edit(root, lambda content: content[part][0].pop(key))
+    for read in (read_frames, census):
+        with pytest.raises(PanopticError, match=f"panoptic_train.json: an image, annotation, .* lacks '{key}'"):
+            read(root, "train")
 
 
 def test_an_annotation_of_a_missing_image_is_named(root: Path) -> None:

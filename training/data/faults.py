@@ -12,7 +12,7 @@ from panoptic_ros import coco
 from panoptic_ros.core import Label, PanopticError
 from panoptic_ros.images import read_image
 from training.data import layouts
-from training.data.frames import read_frames, read_ids
+from training.data.frames import read_frames, read_ids, whole_entries
 from training.data.regions import indexed
 from training.metrics.panoptic_quality import Truth
 
@@ -65,8 +65,9 @@ def census(root: Path, split: str, progress: Callable[[Iterable[Entry]], Iterabl
     files = layouts.panoptic_files(root, split)
     if files:
         content = coco.read_json(files.json)
-        found = Census(coco.labels_of(content))
-        entries = _entries(content, files, found)
+        with whole_entries(files.json):
+            found = Census(coco.labels_of(content))
+            entries = _entries(content, files, found)
     else:
         labels, frames = read_frames(root, split)
         found = Census(labels)
@@ -134,7 +135,8 @@ def _compare(name: str, segments: list[dict], area_of: dict[int, int], found: Ce
         found.fault("ids absent from the JSON", f"{name}: {unknown}")
     if empty := sorted(listed - area_of.keys()):
         found.fault("ids without pixels", f"{name}: {empty}")
-    wrong = {s["id"]: s["area"] for s in segments if s.get("area", area_of.get(s["id"])) != area_of.get(s["id"], s.get("area"))}
+    said = {segment["id"]: segment["area"] for segment in segments if "area" in segment and segment["id"] in area_of}
+    wrong = {number: area for number, area in said.items() if area != area_of[number]}
     for number, area in wrong.items():
         found.fault("wrong area", f"{name}: {number} has {area_of[number]} pixels, the JSON says {area}")
     claimed, there = sum(s.get("area", 0) for s in segments), sum(area_of.values())
@@ -157,7 +159,7 @@ def boxes_of(index: np.ndarray, count: int) -> list[tuple[int, int, int, int]]:
     sides = []
     for axis in (1, 0):
         first, last = np.full(count, max(index.shape)), np.zeros(count, int)
-        for position, line in enumerate(index.swapaxes(0, axis) if axis else index):
+        for position, line in enumerate(index.swapaxes(0, axis)):
             here = np.unique(line)
             first[here] = np.minimum(first[here], position)
             last[here] = position

@@ -1,6 +1,7 @@
 """A data set's images in the order of their sequences, with their true segments, whatever its layout."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,7 +74,8 @@ def read_frames(root: Path, split: str) -> tuple[tuple[Label, ...], list[TrueFra
     """
     files = layouts.panoptic_files(root, split)
     if files:
-        labels, frames = _read_panoptic(files)
+        with whole_entries(files.json):
+            labels, frames = _read_panoptic(files)
         return labels, _complete(files.json, frames)
     for kind, labels in ((cityscapes, CITYSCAPES_LABELS), (bdd100k, bdd100k.LABELS)):
         pairs = kind.files(root, split)
@@ -103,6 +105,15 @@ def _read_panoptic(files: PanopticFiles) -> tuple[tuple[Label, ...], list[TrueFr
         frame = TrueFrame(*paths, truth, image.get("sequence"), stamp_ns)
         frames.append((frame.sequence or "", number, frame))
     return labels, [frame for *_, frame in sorted(frames, key=lambda entry: entry[:2])]
+
+
+@contextmanager
+def whole_entries(file: Path) -> Iterator[None]:
+    """Raises PanopticError, naming `file`, where an entry of it lacks a key."""
+    try:
+        yield
+    except KeyError as error:
+        raise PanopticError(f"{file}: an image, annotation, segment or category lacks {error}") from error
 
 
 def _complete(source: Path, frames: list[TrueFrame]) -> list[TrueFrame]:
