@@ -46,6 +46,12 @@ class Run:
     log_every: int = 20
     picture_every: int = 500
 
+    def __post_init__(self) -> None:
+        least = {"workers": 0, "save_every": 1, "keep": 0, "log_every": 1, "picture_every": 0}
+        for name, smallest in least.items():
+            if getattr(self, name) < smallest:
+                raise PanopticError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it is {smallest} or more")
+
 
 def main(arguments: list[str] | None = None) -> int:
     args = parser().parse_intermixed_args(arguments)

@@ -140,6 +140,16 @@ def test_what_cannot_be_trained_is_refused_in_one_line(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize(
+    ("option", "value"), [("--save-every", "0"), ("--workers", "-1"), ("--log-every", "0"), ("--keep", "-1")]
+)
+def test_numbers_that_make_no_sense_are_refused(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, option: str, value: str
+) -> None:
+    assert train.main([str(file), f"data.root={data}", "--out", str(tmp_path / "out"), option, value]) == 2
+    assert f"{option} is {value}; it is " in refusal(capsys)
+
+
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_a_broken_file_is_named_in_one_line(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture, workers: str) -> None:
     data = tiny_dataset.write(tmp_path / "tiny")

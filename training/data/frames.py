@@ -121,7 +121,9 @@ def _complete(source: Path, frames: list[TrueFrame]) -> list[TrueFrame]:
     missing = [str(path) for frame in frames for path in (frame.image, frame.ids) if not path.is_file()]
     if missing or not frames:
         shown = ", ".join(missing[:3]) or "it lists no images"
-        raise PanopticError(f"{source}: {len(missing)} of its {2 * len(frames)} files are missing: {shown}")
+        raise PanopticError(
+            f"{source}: {len(missing)} of its {2 * len(frames)} files are missing: {shown}; python -m training.inspect lists all"
+        )
     return frames
 
 
