@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ class TrueFrame:
 
 
 class EncodedTruth(Mapping[int, Truth]):
-    """The segments of a file whose ids themselves say what they are. The file is read when they are listed, not before."""
+    """The segments of a file whose ids themselves say what they are. The file is read when they are first listed, not before."""
 
     def __init__(self, ids: Path, truth_of: Callable[[int], Truth | None]) -> None:
         self._ids, self._truth_of = ids, truth_of
@@ -45,11 +46,15 @@ class EncodedTruth(Mapping[int, Truth]):
             raise KeyError(value)
         return truth
 
+    @cached_property
+    def _values(self) -> list[int]:
+        return [value for value in np.unique(read_ids(self._ids)).tolist() if value]
+
     def __iter__(self) -> Iterator[int]:
-        return (value for value in np.unique(read_ids(self._ids)).tolist() if value)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._values)
 
 
 def locate(dataset: str) -> tuple[Path, str]:
