@@ -72,7 +72,9 @@ def forget_after(log: Path, step: int) -> None:
         return
     lines = [line for line in log.read_text().splitlines() if line.endswith("}")]  # the last one may be cut off
     kept = [line for line in lines if json.loads(line)["step"] <= step]
-    log.write_text("".join(f"{line}\n" for line in kept))
+    temporary = log.with_suffix(".tmp")
+    temporary.write_text("".join(f"{line}\n" for line in kept))
+    temporary.replace(log)
 
 
 def peak_gib(device: torch.device) -> float:
