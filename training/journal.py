@@ -1,4 +1,4 @@
-"""What a run says of itself: progress bar, log.jsonl, and TensorBoard's curves and pictures."""
+"""What a run says of itself: progress bar, log.jsonl, val.jsonl, and TensorBoard's curves and pictures."""
 
 import json
 import resource
@@ -15,7 +15,7 @@ try:
 except ImportError:  # curves are worth having, but no reason not to train
     SummaryWriter = None
 
-LOG = "log.jsonl"
+LOG, VALIDATION = "log.jsonl", "val.jsonl"
 
 
 class Journal:
@@ -25,9 +25,11 @@ class Journal:
         self._began, self._first, self._total, self._every, self._quiet = time.monotonic(), first, total, every, quiet
         self._bar = tqdm(total=total, initial=first, unit="step", disable=True if quiet else None)
         self._log = self._board = None
+        self._validation = out / VALIDATION
         if quiet:
             return
         forget_after(out / LOG, first)
+        forget_after(self._validation, first)
         self._log = (out / LOG).open("a")
         if SummaryWriter:
             self._board = SummaryWriter(str(out / "tensorboard"), purge_step=first + 1)
@@ -54,6 +56,15 @@ class Journal:
         if self._board:
             for name, value in entry.items():
                 self._board.add_scalar(f"train/{name}", value, number)
+
+    def validated(self, number: int, scores: dict[str, float]) -> None:
+        """scores: PQ of the averaged network, in 0..1."""
+        with self._validation.open("a") as file:
+            file.write(json.dumps({"step": number, **scores}) + "\n")
+        self.say(f"step {number}: " + ", ".join(f"{name} {100 * value:.1f}" for name, value in scores.items()))
+        if self._board:
+            for name, value in scores.items():
+                self._board.add_scalar(f"val/{name}", value, number)
 
     def pictures(self, number: int, pictures: dict[str, np.ndarray]) -> None:
         """pictures: name -> (h,w,3) uint8 RGB."""

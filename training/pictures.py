@@ -1,18 +1,16 @@
 """What a network in training sees, for TensorBoard: its segments beside the true ones, and whatever else its method shows."""
 
-import copy
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 
 from panoptic_ros.draw import overlay
-from panoptic_ros.pipeline import Pipeline
 from training.data.frames import TrueFrame, read_pair
 from training.data.panoptic import resized
 from training.data.picture import true_picture
-from training.torch_engine import TorchEngine, manifest_of
 from training.trainer import Trainer
+from training.validation import averaged
 
 
 @torch.no_grad()
@@ -21,11 +19,8 @@ def pictures(trainer: Trainer, frames: Sequence[TrueFrame]) -> dict[str, np.ndar
 
     A method may have `pictures(image)`: image (1,3,h,w), values 0..255, to name -> (3,h',w'), values 0..1.
     """
-    method = copy.deepcopy(trainer.method)
-    method.network.load_state_dict(trainer.average.module.state_dict())
-    method.network.cpu().eval()
+    method, pipeline = averaged(trainer)
     size, found = tuple(trainer.recipe.engine_size), {}
-    pipeline = Pipeline(TorchEngine(method.graph(), size), manifest_of(trainer.recipe, method))
     for number, frame in enumerate(frames):
         image, ids = read_pair(frame.image, frame.ids)
         found[f"{number}/true"] = true_picture(image, ids, frame.truth, trainer.labels)

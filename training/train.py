@@ -6,7 +6,7 @@ On several GPUs, or in several processes: `torchrun --nproc-per-node N -m traini
 import argparse
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from training.pictures import pictures
 from training.recipe import Recipe
 from training.stop import Stop, ignore_interrupts
 from training.trainer import Batch, Trainer
+from training.validation import quality, spread
 
 LAST = "last.pt"
 """The newest checkpoint of a run, the one to resume and to export."""
@@ -36,7 +37,8 @@ INTERRUPTED = 130
 @dataclass(frozen=True)
 class Run:
     """How a recipe is trained. workers: processes that load data, 0 loads in between. save_every, log_every, picture_every:
-    steps; picture_every 0 draws none. keep: checkpoints of earlier steps."""
+    steps; picture_every 0 draws none. keep: checkpoints of earlier steps. validate_every: steps, 0 never: PQ on so many frames of
+    the val split."""
 
     out: Path
     resume: bool = False
@@ -45,9 +47,12 @@ class Run:
     keep: int = 2
     log_every: int = 20
     picture_every: int = 500
+    validate_every: int = 0
+    validate_frames: int = 50
 
     def __post_init__(self) -> None:
-        least = {"workers": 0, "save_every": 1, "keep": 0, "log_every": 1, "picture_every": 0}
+        least = {"workers": 0, "save_every": 1, "keep": 0, "log_every": 1, "picture_every": 0, "validate_every": 0,
+                 "validate_frames": 1}  # fmt: skip
         for name, smallest in least.items():
             if getattr(self, name) < smallest:
                 raise PanopticError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it is {smallest} or more")
@@ -61,7 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
             dry_run(recipe)
             return 0
         out = args.out or Path("runs") / recipe.model
-        run = Run(out, args.resume, args.workers, args.save_every, args.keep, args.log_every, args.picture_every)
+        run = Run(out, **{field.name: getattr(args, field.name) for field in fields(Run) if field.name != "out"})
         return 0 if train(recipe, run) else INTERRUPTED
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -89,6 +94,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--picture-every", type=int, default=Run.picture_every, metavar="STEPS", help="0: none; default: %(default)s"
     )
+    found.add_argument(
+        "--validate-every", type=int, default=Run.validate_every, metavar="STEPS", help="PQ; 0, the default: never"
+    )
+    found.add_argument(
+        "--validate-frames", type=int, default=Run.validate_frames, metavar="N", help="of val; default: %(default)s"
+    )
     return found
 
 
@@ -109,35 +120,36 @@ def train(recipe: Recipe, run: Run) -> bool:
     if distributed.rank() == 0:
         processes = f", {distributed.count()} processes" if distributed.count() > 1 else ""
         print(f"{recipe.model}: {len(frames)} images, {trainer.total} steps, {size}, on {trainer.device}{processes}")
-    shown = frames_to_show(recipe) if run.picture_every else []
+    held_out = frames_to_look_at(recipe) if run.picture_every or run.validate_every else []
     try:
         run.out.mkdir(parents=True, exist_ok=True)
-        return steps(trainer, run, shown)
+        return steps(trainer, run, held_out)
     except OSError as error:
         raise PanopticError(f"cannot write into {run.out}: {error}; {left(checkpoint)}; continue it with --resume") from error
 
 
-def frames_to_show(recipe: Recipe) -> list[TrueFrame]:
-    """Two frames of the val split, or of the train split where that is missing, for the pictures."""
+def frames_to_look_at(recipe: Recipe) -> list[TrueFrame]:
+    """The val split, or the train split where that is missing."""
     try:
-        _, frames = read_frames(Path(recipe.data.root), recipe.data.val)
+        return read_frames(Path(recipe.data.root), recipe.data.val)[1]
     except PanopticError:
-        _, frames = read_frames(Path(recipe.data.root), recipe.data.train)
-    return [frames[len(frames) // 4], frames[3 * len(frames) // 4]]
+        return read_frames(Path(recipe.data.root), recipe.data.train)[1]
 
 
-def steps(trainer: Trainer, run: Run, shown: list[TrueFrame]) -> bool:
-    """The steps that are left. Returns whether they were all done. shown: frames that pictures are made of."""
-    recipe, first = trainer.recipe, trainer.step
-    with Stop() as stop, Journal(run.out, first, trainer.total, run.log_every, quiet=distributed.rank() > 0) as journal:
+def steps(trainer: Trainer, run: Run, held_out: list[TrueFrame]) -> bool:
+    """The steps that are left. Returns whether they were all done. held_out: frames for pictures and validation."""
+    recipe, first, writes = trainer.recipe, trainer.step, distributed.rank() == 0
+    with Stop() as stop, Journal(run.out, first, trainer.total, run.log_every, quiet=not writes) as journal:
         for batch in batches(recipe, first, trainer.method.grid_stride, run.workers):
             terms = trainer.update(batch)
             journal.step(trainer.step, trainer.rate(), terms, trainer.device)
             ended = distributed.any_process(stop.asked)
-            if distributed.rank() == 0 and (is_due(trainer, run.save_every) or ended):
+            if writes and (is_due(trainer, run.save_every) or ended):
                 trainer.save(run.out / LAST, run.keep)
-            if distributed.rank() == 0 and shown and is_due(trainer, run.picture_every):
-                journal.pictures(trainer.step, pictures(trainer, shown))
+            if writes and is_due(trainer, run.picture_every):
+                journal.pictures(trainer.step, pictures(trainer, spread(held_out, 2)))
+            if writes and is_due(trainer, run.validate_every):
+                journal.validated(trainer.step, quality(trainer, spread(held_out, run.validate_frames)))
             if ended and trainer.step < trainer.total:
                 journal.say(f"stopped and saved at step {trainer.step} of {trainer.total}; continue with --resume")
                 return False
@@ -145,8 +157,8 @@ def steps(trainer: Trainer, run: Run, shown: list[TrueFrame]) -> bool:
 
 
 def is_due(trainer: Trainer, every: int) -> bool:
-    """Whether what is done every so many steps, and at the end, is to be done after this one."""
-    return trainer.step % every == 0 or trainer.step == trainer.total
+    """Whether what is done every so many steps, and at the end, is to be done after this one; 0: never."""
+    return every > 0 and (trainer.step % every == 0 or trainer.step == trainer.total)
 
 
 def check_shares(recipe: Recipe) -> None:
