@@ -34,6 +34,8 @@ def test_every_variant_is_measured_once_and_tabled(
     assert all(0 <= f["all"] <= 1 and f["recipe"]["seed"] == 3 for f in found)
     measured: list[str] = []
     monkeypatch.setattr(ablate, "measure", lambda name, *_: measured.append(name) or found[0] | {"name": name})
+    for file, content in zip(files, found):  # as written before there was this key
+        file.write_text(json.dumps(content | {"recipe": {k: v for k, v in content["recipe"].items() if k != "norm"}}))
     assert command() == 0
     assert measured == []
     assert command("--lr", "0.003") == 0

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
 from panoptic_ros.core import PanopticError
+from training.distributed import mean_count
 from training.methods.dense.network import LEVELNESS_STRIDE, SEMANTIC_STRIDE, Output, boxes_around, cell_centres, iou, resample
 from training.methods.dense.targets import Cells, Truth, cell_targets, levelness_targets, sample, truth_of
 from training.nets.fpn import STRIDES
@@ -79,7 +80,7 @@ def flat(levels: list[Tensor]) -> Tensor:
 
 
 def semantic_loss(logits: Tensor, semantic: Tensor, s: LossSettings) -> Tensor:
-    """Cross entropy, mean over the part `bootstrap` of the cells where it is worst.
+    """Cross entropy, mean over the part `bootstrap` of this process's cells where it is worst.
 
     logits: (B,C,..) at stride 8. semantic: (B,h,w) on the grid of the targets, -1 void.
     """
@@ -100,7 +101,7 @@ def category_loss(logits: Tensor, cells: Cells, truth: Truth, things: Tensor, al
     probability = logits.sigmoid()
     wrong = goal * (1 - probability) + (1 - goal) * probability
     weight = goal * alpha + (1 - goal) * (1 - alpha)
-    return (weight * wrong**gamma * entropy * cells.counted.unsqueeze(1)).sum() / positive.sum().clamp_min(1)
+    return (weight * wrong**gamma * entropy * cells.counted.unsqueeze(1)).sum() / mean_count(positive.sum())
 
 
 def gather_instances(values: Tensor, instance: Tensor) -> Tensor:
@@ -118,20 +119,20 @@ def box_loss(distances: Tensor, cells: Cells) -> Tensor:
     both = torch.minimum(found[0], goal[0]) + torch.minimum(found[2], goal[2])
     both = both * (torch.minimum(found[1], goal[1]) + torch.minimum(found[3], goal[3]))
     areas = [(d[0] + d[2]) * (d[1] + d[3]) for d in (found, goal)]
-    return -torch.log((both + 1) / (areas[0] + areas[1] - both + 1)).sum() / positive.sum().clamp_min(1)
+    return -torch.log((both + 1) / (areas[0] + areas[1] - both + 1)).sum() / mean_count(positive.sum())
 
 
 def centerness_loss(logits: Tensor, cells: Cells) -> Tensor:
     """Binary cross entropy, mean over the positives. logits: (B,1,N)."""
     positive = cells.instance >= 0
     entropy = binary_cross_entropy_with_logits(logits[:, 0][positive], cells.centerness[positive], reduction="sum")
-    return entropy / positive.sum().clamp_min(1)
+    return entropy / mean_count(positive.sum())
 
 
 def levelness_loss(logits: Tensor, truth: Truth, s: LossSettings) -> Tensor:
     """Cross entropy, mean over the cells that are not ignored. logits: (B,6,h,w) at stride 4."""
     goal = levelness_targets(truth, tuple(logits.shape[-2:]), s.ranges)
-    return cross_entropy(logits, goal, ignore_index=-1, reduction="sum") / (goal >= 0).sum().clamp_min(1)
+    return cross_entropy(logits, goal, ignore_index=-1, reduction="sum") / mean_count((goal >= 0).sum())
 
 
 def mask_loss(output: Output, truth: Truth, s: LossSettings) -> Tensor:
@@ -157,7 +158,7 @@ def mask_loss(output: Output, truth: Truth, s: LossSettings) -> Tensor:
         mask = iou(dense[b][:, p], box.T[:, j]) * probability[b, category[j], p]
         entropy = binary_cross_entropy(mask.clamp(1e-6, 1 - 1e-6), own[j, p].to(mask.dtype), reduction="none")
         total = total + (entropy / counted.sum(1)[j]).sum()
-    return total / truth.exists.sum().clamp_min(1)
+    return total / mean_count(truth.exists.sum())
 
 
 def dense_distances(output: Output) -> Tensor:
@@ -183,4 +184,4 @@ def embedding_loss(embedding: Tensor, truth: Truth, s: LossSettings) -> Tensor:
         masks = one_hot(owner).to(e.dtype)  # P',objects
         means = normalize(masks.T @ e, dim=1)
         total = total + cross_entropy(e @ means.T / s.temperature, owner, reduction="sum")
-    return total / (instance >= 0).sum().clamp_min(1)
+    return total / mean_count((instance >= 0).sum())

@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         for seed in args.seeds:
             for name, overrides in VARIANTS.items():
                 file, recipe = result_file(args, name, seed), variant(overrides, seed, args)
-                if not file.exists() or json.loads(file.read_text())["recipe"] != settings(recipe):
+                if not is_measured(file, recipe):
                     file.write_text(json.dumps(measure(name, recipe, args), indent=1))
                     (args.out / "table.md").write_text(table(args))
     except PanopticError as error:
@@ -84,6 +84,11 @@ def settings(recipe: Recipe) -> dict:
 
 def result_file(args: argparse.Namespace, name: str, seed: int) -> Path:
     return args.out / f"{re.sub('[^a-z]+', '_', name.lower().replace('á', 'a'))}_{seed}_{args.steps}_{args.frames}.json"
+
+
+def is_measured(file: Path, recipe: Recipe) -> bool:
+    """Whether a file has the result of this recipe; keys that it lacks, being older, have their defaults."""
+    return file.exists() and settings(recipes.from_dict(json.loads(file.read_text())["recipe"])) == settings(recipe)
 
 
 def measure(name: str, recipe: Recipe, args: argparse.Namespace) -> dict:
