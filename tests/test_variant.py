@@ -29,7 +29,7 @@ def test_what_was_saved_is_loaded(model: Manifest) -> None:
 
 def test_a_missing_file_is_answered_with_how_to_make_it(model: Manifest) -> None:
     with pytest.raises(
-        PanopticError, match="tiny has no fp16 file: .*run `python -m training.export_trt --model tiny --precision"
+        PanopticError, match="tiny has no fp16 file: .*run `python -m training.export_trt --precision fp16 --model tiny`"
     ):
         variant.load(model, "fp16")
 

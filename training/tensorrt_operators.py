@@ -19,8 +19,8 @@ _ANY = _NUMBER | {TensorProto.BOOL}
 
 TYPES = (
     dict.fromkeys(
-        ("AveragePool", "BatchNormalization", "Ceil", "Clip", "Conv", "ConvTranspose", "Elu", "Erf", "Exp", "Floor", "Gemm",
-         "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "HardSigmoid", "HardSwish", "InstanceNormalization",
+        ("AveragePool", "BatchNormalization", "Ceil", "Clip", "Conv", "ConvTranspose", "CumSum", "Elu", "Erf", "Exp", "Floor",
+         "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "HardSigmoid", "HardSwish", "InstanceNormalization",
          "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "MaxPool", "Pow", "QuantizeLinear", "Reciprocal",
          "Resize", "Round", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Tanh"),
         _FLOAT,
@@ -87,6 +87,8 @@ def _limits(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> lis
     if node.op_type.startswith("Reduce") or node.op_type in ("Slice", "Squeeze", "Unsqueeze"):
         axes = node.input[3 if node.op_type == "Slice" else 1 :][:1]
         return ["axes must be constants"] * any(name and name not in constants for name in axes)
+    if node.op_type == "CumSum":
+        return ["its axis must be a constant"] * (node.input[1] not in constants)
     if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
         zero = constants.get(node.input[2]) if len(node.input) > 2 else None
         return ["the zero point must be 0"] * (zero is not None and bool(numpy_helper.to_array(zero).any()))
