@@ -69,7 +69,7 @@ class Slots:
 class EngineOptions:
     """How a backend shall run a model.
 
-    device: as the backend names it, or `auto`. precision: of the arithmetic; fp16 and int8 are files of their own
+    device: as the backend names it, or `auto`. precision: of the network's arithmetic; fp16 and int8 are files of their own
     (`panoptic_ros.variant`). threads: of the CPU, 0 leaves them to the backend. pin: each thread stays on its core.
     cache: folder for what the backend compiles; None is the backend's choice.
     """

@@ -28,7 +28,7 @@ def open_engine(
 ) -> Engine:  # fmt: skip
     """The engine of a model, compiled for `manifest.size`, checked against the manifest and warmed up by one grey image.
 
-    The options are those of `core.EngineOptions`; fp16 and int8 take the model's file of that precision.
+    The options are those of `core.EngineOptions`; fp16, int8 and int8+bf16 take the model's file of that precision.
     Raises PanopticError for a name that is unknown or not installed, or if the model is no engine as the manifest describes it.
     """
     if not 0 <= threads <= MAX_THREADS:
@@ -38,8 +38,9 @@ def open_engine(
         raise PanopticError(f"threads={threads} cannot be pinned: this process has {cores} cores")
     name = _installed(backend)
     options = EngineOptions(device, precision, threads, pin, cache)
-    if precision in variant.PRECISIONS:
-        manifest = variant.load(manifest, precision)
+    file = precision.partition("+")[0]
+    if file in variant.PRECISIONS:
+        manifest = variant.load(manifest, file)
     module = importlib.import_module(f"panoptic_ros.backends.{name}")
     try:
         engine: Engine = module.open_backend(manifest, options)

@@ -40,6 +40,7 @@ LIMITS = {
     "fp16": Limits(0.99, 30.0, 0.1),
     "bf16": Limits(0.94, 30.0, 1.0),
     "int8": Limits(0.94, 30.0, 1.0),
+    "int8+bf16": Limits(0.94, 30.0, 1.0),
 }
 """By precision. A few pixels and degrees mean little: where two seeds of an object are equally sure, rounding decides between
 them, and with the seed go its embedding and its outline. PQ counts, where true segments are at hand."""

@@ -137,6 +137,7 @@ def test_the_network_alone_leaves_a_bf16_engine_intact(half_engine: Engine) -> N
         ({"backend": "onnxruntime", "precision": "bf16"}, "no precision 'bf16' here: choices are fp32, int8"),
         ({"threads": -1}, "threads=-1 is out of range: 0"),
         ({"threads": 1024, "pin": True}, "threads=1024 cannot be pinned: this process has"),
+        ({"precision": "int8+bf16"}, "has no int8 file"),
         ({"precision": "int8"}, r"has no int8 file: .*model.int8.json does not exist; run .*--precision int8"),
     ],
 )

@@ -21,6 +21,6 @@ def build(model: Manifest, force: bool) -> str:
     """Build the plan that the robot will open, or find it in the cache, open it, and say what its layers are."""
     from panoptic_ros.backends import tensorrt
 
-    tensorrt.plan(model, EngineOptions(precision=model.precision), force)
+    tensorrt.plan(model, EngineOptions(precision=model.precision), force=force)
     engine = open_engine(model, "tensorrt", precision=model.precision)
     return ", ".join(f"{key} {value}" for key, value in engine.description.items())

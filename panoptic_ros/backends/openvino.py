@@ -11,20 +11,22 @@ from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
 _OUTPUTS = tuple(field.name for field in fields(Slots))
-_PRECISIONS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16, "int8": ov.Type.f32}
+_TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
 """Of what is floating point in the network; in an int8 file most convolutions are not."""
 
-_HALVES = ("bf16", "fp16")
+_PRECISIONS = (*_TYPES, "int8", "int8+bf16")
 
 
 def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
-    """device: `auto` (the CPU) or one that OpenVINO lists; precision: fp32, or int8, bf16 or fp16 where the device has it."""
+    """device: `auto` (the CPU) or one that OpenVINO lists; precision: fp32, or where the device has it bf16, fp16, int8, or
+    int8+bf16, which is an int8 file with its other layers in bf16."""
     core = ov.Core()
     device = "CPU" if options.device == "auto" else options.device.upper()
     if device not in core.available_devices:
         choices = ", ".join(found.lower() for found in core.available_devices)
         raise PanopticError(f"OpenVINO has no device {options.device!r}: devices are auto, {choices}")
-    able = [key for key in _PRECISIONS if key.upper() in core.get_property(device, "OPTIMIZATION_CAPABILITIES")]
+    has = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    able = [precision for precision in _PRECISIONS if all(part.upper() in has for part in precision.split("+"))]
     if options.precision not in able:
         raise PanopticError(
             f"precision {options.precision!r} is not possible on OpenVINO's {device}: it computes in {', '.join(able)}"
@@ -51,10 +53,11 @@ class OpenVinoEngine:
         self._core, self._manifest, self._device = core, manifest, device
         # The precision is always said: left out, OpenVINO takes bf16 on the CPUs that have it.
         self._exact = config | {"INFERENCE_PRECISION_HINT": ov.Type.f32}
-        self._config = config | {"INFERENCE_PRECISION_HINT": _PRECISIONS[precision]}
+        floats = _TYPES.get(precision.rpartition("+")[2], ov.Type.f32)
+        self._config = config | {"INFERENCE_PRECISION_HINT": floats}
         self._network_request: ov.InferRequest | None = None
         self._decoder_request: ov.InferRequest | None = None
-        if precision in _HALVES:
+        if floats != ov.Type.f32:
             compiled = self._open_in_two()
         else:
             compiled = core.compile_model(self._read(), device, self._config)
@@ -63,7 +66,7 @@ class OpenVinoEngine:
             "backend": "openvino",
             "version": ov.__version__.split("-")[0],
             "device": f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME')})",
-            "precision": precision if manifest.precision in ("fp32", precision) else f"{manifest.precision} file in {precision}",
+            "precision": f"fp16 file in {precision}" if manifest.precision == "fp16" != precision else precision,
             "convolutions": _convolutions(compiled),
             "threads": str(compiled.get_property("INFERENCE_NUM_THREADS")) if device == "CPU" else "-",
         }
@@ -71,11 +74,10 @@ class OpenVinoEngine:
     def run(self, image: np.ndarray) -> Slots:
         if self._decoder_request is None:
             request = self._request
-            _infer(request, image)
         else:
             request = self._decoder_request
             _infer(self._network_request, image)
-            request.infer()
+        _infer(request, image)
         return Slots(*(_view(request.get_tensor(name)) for name in _OUTPUTS))
 
     def run_network_only(self, image: np.ndarray) -> None:
@@ -105,7 +107,7 @@ class OpenVinoEngine:
         return ov.Model(self._cut(model), model.get_parameters())
 
     def _decoder(self) -> ov.Model:
-        """The graph after it. Its last input is the image, of which it reads the shape alone."""
+        """The graph after it. Its last input is the image again, for its shape, and for what does not go through the cut."""
         model = self._read()
         parts = self._cut(model)
         inputs = [opset13.parameter(part.get_shape(), ov.Type.f32) for part in parts]

@@ -30,57 +30,79 @@ def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
         if value not in legal:
             raise PanopticError(f"TensorRT has no {name} {value!r} here: choices are {', '.join(legal)}")
     tensorrt_build.check_version()
-    return TensorRtEngine(manifest, plan(manifest, options))
+    return TensorRtEngine(manifest, options)
 
 
-def plan(manifest: Manifest, options: EngineOptions, force: bool = False) -> bytes:
+def plan(manifest: Manifest, options: EngineOptions, network_only: bool = False, force: bool = False) -> bytes:
     """The model's plan for this GPU and this TensorRT, from the cache or built now. force: build it even so."""
     cuda = Cuda()
     depends_on = {
         "onnx": manifest.sha256, "precision": manifest.precision, "size": manifest.size, "tensorrt": trt.__version__,
         "gpu": cuda.device_name(), "architecture": cuda.architecture(), "workspace": tensorrt_build.WORKSPACE_BYTES,
+        "network_only": network_only,
     }  # fmt: skip
     file = plan_cache.plan_file(options.cache or plan_cache.default_folder(), manifest.model, depends_on)
     log = tensorrt_build.Log()
-    return plan_cache.cached(file, lambda: tensorrt_build.build(manifest, log), _log.info, force)
+    return plan_cache.cached(file, lambda: tensorrt_build.build(manifest, log, network_only), _log.info, force)
 
 
 class TensorRtEngine:
     """See `core.Engine`. Results lie in pinned memory and are valid until the next call."""
 
-    def __init__(self, manifest: Manifest, serialized: bytes) -> None:
+    def __init__(self, manifest: Manifest, options: EngineOptions) -> None:
         self.size = manifest.size
+        self._manifest, self._options = manifest, options
+        self._whole = Replayed(manifest, plan(manifest, options))
+        self._network: Replayed | None = None
+        self._slots = Slots(*(self._whole.results[name] for name in _OUTPUTS))
+        cuda = Cuda()
+        self.description = {
+            "backend": "tensorrt",
+            "version": trt.__version__,
+            "device": f"{cuda.device_name()} (sm_{cuda.architecture()})",
+            "precision": manifest.precision,
+            "layers": ", ".join(f"{count} {name}" for name, count in self._whole.precisions.most_common()),
+            "threads": "-",
+        }
+
+    def run(self, image: np.ndarray) -> Slots:
+        self._whole.run(image)
+        return self._slots
+
+    def run_network_only(self, image: np.ndarray) -> None:
+        if self._network is None:
+            self._network = Replayed(self._manifest, plan(self._manifest, self._options, network_only=True))
+        self._network.run(image)
+
+
+class Replayed:
+    """A plan as one CUDA graph: the image in, the layers, the results out.
+
+    results: by name, read-only, in pinned memory. precisions: how many layers have which.
+    """
+
+    def __init__(self, manifest: Manifest, serialized: bytes) -> None:
         self._cuda, self._log = Cuda(), tensorrt_build.Log()
         self._runtime = trt.Runtime(self._log)
         self._engine = self._runtime.deserialize_cuda_engine(serialized)
         if self._engine is None:
             raise PanopticError(f"TensorRT {trt.__version__} refuses the plan of {manifest.onnx}: {self._log.last_error}")
-        found = tensorrt_build.layer_precisions(self._engine)
-        tensorrt_build.check_precision(found, manifest.precision, str(manifest.onnx))
+        self.precisions = tensorrt_build.layer_precisions(self._engine)
+        tensorrt_build.check_precision(self.precisions, manifest.precision, str(manifest.onnx))
         self._context = self._engine.create_execution_context()
         if self._context is None:
             raise PanopticError(f"the GPU has no room for {manifest.onnx} at {manifest.size}: {self._log.last_error}")
         self._stream = self._cuda.call("cudaStreamCreate")
-        self._buffers = {name: self._buffer(name) for name in ("image", *_OUTPUTS)}
+        names = [self._engine.get_tensor_name(index) for index in range(self._engine.num_io_tensors)]
+        self._buffers = {name: self._buffer(name) for name in names}
+        self._outputs = [name for name in names if self._engine.get_tensor_mode(name) == trt.TensorIOMode.OUTPUT]
         self._graph = self._capture()
-        self._slots = Slots(*(self._view(name) for name in _OUTPUTS))
-        self.description = {
-            "backend": "tensorrt",
-            "version": trt.__version__,
-            "device": f"{self._cuda.device_name()} (sm_{self._cuda.architecture()})",
-            "precision": manifest.precision,
-            "layers": ", ".join(f"{count} {name}" for name, count in found.most_common()),
-            "threads": "-",
-        }
+        self.results = {name: self._buffers[name].view() for name in self._outputs}
 
-    def run(self, image: np.ndarray) -> Slots:
+    def run(self, image: np.ndarray) -> None:
         np.copyto(self._buffers["image"].host, image)
         self._cuda.call("cudaGraphLaunch", self._graph, self._stream)
         self._cuda.call("cudaStreamSynchronize", self._stream)
-        return self._slots
-
-    def run_network_only(self, image: np.ndarray) -> None:
-        raise PanopticError("TensorRT runs the whole graph only: a plan of the network alone would be another engine")
 
     def _buffer(self, name: str) -> "Buffer":
         shape = tuple(self._engine.get_tensor_shape(name))
@@ -103,13 +125,8 @@ class TensorRtEngine:
         self._buffers["image"].to_device(self._stream)
         if not self._context.execute_async_v3(stream_handle=int(self._stream)):
             raise PanopticError(f"TensorRT could not run the engine: {self._log.last_error}")
-        for name in _OUTPUTS:
+        for name in self._outputs:
             self._buffers[name].to_host(self._stream)
-
-    def _view(self, name: str) -> np.ndarray:
-        view = self._buffers[name].host.view()
-        view.flags.writeable = False
-        return view
 
 
 class Buffer:
@@ -122,6 +139,12 @@ class Buffer:
         self._address = int(cuda.call("cudaMallocHost", self._bytes))
         memory = (ctypes.c_ubyte * self._bytes).from_address(self._address)
         self.host = np.frombuffer(memory, dtype).reshape(shape)
+
+    def view(self) -> np.ndarray:
+        """The host's side, read-only."""
+        view = self.host.view()
+        view.flags.writeable = False
+        return view
 
     def to_device(self, stream: Any) -> None:
         kind = self._cuda.runtime.cudaMemcpyKind.cudaMemcpyHostToDevice

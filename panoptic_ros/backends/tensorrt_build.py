@@ -75,14 +75,17 @@ def check_version() -> None:
         raise PanopticError(f"TensorRT {trt.__version__} is too old: {OLDEST[0]}.{OLDEST[1]} or later, or 11, is needed")
 
 
-def build(model: Manifest, log: Log) -> bytes:
-    """The plan of `model.onnx` at `model.size`. Raises PanopticError with what TensorRT said."""
+def build(model: Manifest, log: Log, network_only: bool = False) -> bytes:
+    """The plan of `model.onnx` at `model.size`, or of its part up to the network's output. Raises PanopticError with what
+    TensorRT said."""
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse(model.onnx.read_bytes()):
         errors = [str(parser.get_error(index)) for index in range(parser.num_errors)]
         raise PanopticError(f"TensorRT {trt.__version__} cannot read {model.onnx}: {'; '.join(errors) or log.last_error}")
+    if network_only:
+        _cut(network, model)
     network.get_input(0).shape = (1, *model.size, 3)  # static: no profile, and all shapes are known to the builder
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
@@ -94,6 +97,19 @@ def build(model: Manifest, log: Log) -> bytes:
     if plan is None:
         raise PanopticError(f"TensorRT {trt.__version__} cannot build {model.onnx}: {log.last_error or 'it gave no reason'}")
     return bytes(plan)
+
+
+def _cut(network: "trt.INetworkDefinition", model: Manifest) -> None:
+    """Leave the network's output as the only output; the builder drops what nobody reads then."""
+    layers = [network.get_layer(index) for index in range(network.num_layers)]
+    tensors = [layer.get_output(index) for layer in layers for index in range(layer.num_outputs)]
+    wanted = [tensor for tensor in tensors if tensor.name.partition("/")[0] == model.network_output]
+    if not wanted:
+        raise PanopticError(f"{model.onnx} has no tensor {model.network_output!r}, its manifest's network_output")
+    for output in [network.get_output(index) for index in range(network.num_outputs)]:
+        network.unmark_output(output)
+    for tensor in wanted:
+        network.mark_output(tensor)
 
 
 def layer_precisions(engine: "trt.ICudaEngine") -> Counter[str]:

@@ -19,7 +19,9 @@ def add_model_arguments(parser: argparse.ArgumentParser, option: str = "--model"
     names = ", ".join((*BACKENDS, *CHOSEN))
     parser.add_argument("--backend", default="auto", help=f"auto, {names} (default: the first of {', '.join(BACKENDS)})")
     parser.add_argument("--device", default="auto", help="as the backend names it (default: auto)")
-    parser.add_argument("--precision", default="fp32", help="fp32, int8, bf16 or fp16, where the device has it (default: fp32)")
+    parser.add_argument(
+        "--precision", default="fp32", help="fp32, bf16, fp16, int8 or int8+bf16, what the device has (default: fp32)"
+    )
     parser.add_argument("--threads", type=int, default=0, metavar="N", help="CPU threads (default: the backend decides)")
     parser.add_argument("--pin", action="store_true", help="keep each CPU thread on its core")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="keep here what the backend compiles, for the next start")

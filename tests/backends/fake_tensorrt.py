@@ -23,6 +23,7 @@ builds = 0
 NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", {"STRONGLY_TYPED": 1})
 MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
 ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
+TensorIOMode = IntEnum("TensorIOMode", {"NONE": 0, "INPUT": 1, "OUTPUT": 2})
 LayerInformationFormat = SimpleNamespace(JSON="json")
 
 
@@ -33,22 +34,49 @@ class ILogger:
 class IProgressMonitor: ...
 
 
+class Network:
+    """A graph that was parsed; its outputs can be changed."""
+
+    def __init__(self) -> None:
+        self.model: onnx.ModelProto | None = None
+        self.image = SimpleNamespace(name="image", shape=None)
+
+    num_layers = property(lambda self: len(self.model.graph.node))
+    num_outputs = property(lambda self: len(self.model.graph.output))
+
+    def get_input(self, index: int) -> SimpleNamespace:
+        return self.image
+
+    def get_output(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(name=self.model.graph.output[index].name)
+
+    def get_layer(self, index: int) -> SimpleNamespace:
+        names = self.model.graph.node[index].output
+        return SimpleNamespace(num_outputs=len(names), get_output=lambda which: SimpleNamespace(name=names[which]))
+
+    def unmark_output(self, tensor: SimpleNamespace) -> None:
+        kept = [output for output in self.model.graph.output if output.name != tensor.name]
+        del self.model.graph.output[:]
+        self.model.graph.output.extend(kept)
+
+    def mark_output(self, tensor: SimpleNamespace) -> None:
+        self.model.graph.output.append(onnx.ValueInfoProto(name=tensor.name))
+
+
 class Builder:
     def __init__(self, logger: ILogger) -> None:
         self._logger = logger
 
-    def create_network(self, flags: int = 0) -> SimpleNamespace:
+    def create_network(self, flags: int = 0) -> Network:
         assert flags == 1 << 1
-        network = SimpleNamespace(onnx=None, image=SimpleNamespace(shape=None))
-        network.get_input = lambda index: network.image
-        return network
+        return Network()
 
     def create_builder_config(self) -> SimpleNamespace:
         config = SimpleNamespace(progress_monitor=None, profiling_verbosity=None)
         config.set_memory_pool_limit = lambda pool, size: None
         return config
 
-    def build_serialized_network(self, network: SimpleNamespace, config: SimpleNamespace) -> bytes | None:
+    def build_serialized_network(self, network: Network, config: SimpleNamespace) -> bytes | None:
         global builds
         builds += 1
         assert config.profiling_verbosity == "detailed"
@@ -58,20 +86,19 @@ class Builder:
         if fake_cuda.room < 4096:
             self._logger.log(ILogger.Severity.ERROR, "Cuda Runtime (out of memory)")
             return None
-        return json.dumps({"size": network.image.shape}).encode() + b"\n" + network.onnx
+        return json.dumps({"size": network.image.shape}).encode() + b"\n" + network.model.SerializeToString()
 
 
 class OnnxParser:
-    def __init__(self, network: SimpleNamespace, logger: ILogger) -> None:
+    def __init__(self, network: Network, logger: ILogger) -> None:
         self._network, self.num_errors = network, 0
 
     def parse(self, model: bytes) -> bool:
         try:
-            onnx.load_from_string(model)
+            self._network.model = onnx.load_from_string(model)
         except Exception:
             self.num_errors = 1
             return False
-        self._network.onnx = model
         return True
 
     def get_error(self, index: int) -> str:
@@ -97,6 +124,14 @@ class Engine:
         self.image_shape = json.loads(head)["size"]
         self.session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         self.results = {o.name: a for o, a in zip(self.session.get_outputs(), self.compute(np.zeros(self.image_shape, np.uint8)))}
+
+    num_io_tensors = property(lambda self: 1 + len(self.results))
+
+    def get_tensor_name(self, index: int) -> str:
+        return ["image", *self.results][index]
+
+    def get_tensor_mode(self, name: str) -> TensorIOMode:
+        return TensorIOMode.INPUT if name == "image" else TensorIOMode.OUTPUT
 
     def compute(self, image: np.ndarray) -> list[np.ndarray]:
         return self.session.run(None, {"image": image})

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import onnx
 import pytest
 import tiny_engine
 
@@ -98,7 +97,7 @@ def test_force_builds_again(backend: ModuleType, model: Manifest) -> None:
     options = engines.EngineOptions(precision="fp16")
     half = variant.load(model, "fp16")
     for force in (False, True, False):
-        backend.plan(half, options, force)
+        backend.plan(half, options, force=force)
     assert fake_tensorrt.builds == 2
 
 
@@ -149,9 +148,22 @@ def test_a_tensorrt_without_these_networks_is_refused(model: Manifest, monkeypat
 
 
 @pytest.mark.usefixtures("backend")
-def test_the_network_alone_is_refused(model: Manifest) -> None:
-    with pytest.raises(PanopticError, match="TensorRT runs the whole graph only"):
-        open_engine(model, "tensorrt", precision="fp16").run_network_only(np.zeros((1, 64, 96, 3), np.uint8))
+def test_the_network_alone_is_a_plan_of_its_own_and_changes_nothing(model: Manifest) -> None:
+    engine, image = open_engine(model, "tensorrt", precision="fp16"), tiny_engine.scene()[np.newaxis]
+    before = engine.run(image).ids.copy()
+    assert engine.run_network_only(np.zeros_like(image)) is None
+    assert fake_tensorrt.builds == 2
+    engine.run_network_only(image)
+    assert fake_tensorrt.builds == 2
+    assert (engine.run(image).ids == before).all()
+
+
+@pytest.mark.usefixtures("backend")
+def test_a_missing_network_output_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake_tensorrt, "kind_of_layers", "Float")
+    engine = open_engine(manifest.load(tiny_engine.write(tmp_path, network_output="logits")), "tensorrt")
+    with pytest.raises(PanopticError, match="no tensor 'logits', its manifest's network_output"):
+        engine.run_network_only(np.zeros((1, 64, 96, 3), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -191,8 +203,3 @@ def test_a_real_gpu_answers_as_the_cpu(precision: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     image = np.repeat(np.repeat(rng.integers(0, 256, (1, 8, 16, 3), np.uint8), 32, 1), 32, 2)
     verify_engine(model, engine, precision, [image])
-
-
-def test_the_tiny_engine_is_readable() -> None:
-    """Or the stand-in for the parser would accept nothing."""
-    onnx.checker.check_model(tiny_engine.graph())

@@ -25,7 +25,10 @@ from panoptic_ros.manifest import Manifest
 from panoptic_ros.sources import STREET_CLIP
 from training.data.samples import sample_images
 
-CANDIDATES = (("openvino", "fp32"), ("openvino", "bf16"), ("openvino", "int8"), ("onnxruntime", "fp32"), ("onnxruntime", "int8"))
+CANDIDATES = (
+    *(("openvino", precision) for precision in ("fp32", "bf16", "int8", "int8+bf16")),
+    *(("onnxruntime", precision) for precision in ("fp32", "int8")),
+)
 WARM_UP = 5
 
 
