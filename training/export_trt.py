@@ -14,6 +14,7 @@ import importlib.util
 import sys
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ from panoptic_ros.commands.model_arguments import size
 from panoptic_ros.core import Engine, PanopticError
 from panoptic_ros.engine import BACKENDS, open_engine
 from panoptic_ros.manifest import Manifest
+from panoptic_ros.sources import STREET_CLIP
 from training import tensorrt_plan
+from training.data.frames import locate
 from training.data.samples import sample_images
 from training.precision.emulate import emulated_engine
 from training.precision.half import to_half
@@ -60,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network (default: %(default)s)")
     parser.add_argument("--engines", type=Path, default=Path("engines"), help="where the model's folder is (default: engines)")
     parser.add_argument("--size", type=size, metavar="HxW", help="input size (default: the recipe's engine_size)")
-    parser.add_argument("--data", metavar="DATASET:SPLIT", help="frames to verify with (default: val of what it was trained on)")
+    parser.add_argument(
+        "--data",
+        metavar="DATASET:SPLIT",
+        help="frames to verify with (default: its val split, or the bundled clip)",
+    )
     parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
     parser.add_argument("--calibration", metavar="DATASET:SPLIT", help="frames for int8 (default: train of the same)")
     parser.add_argument("--calibration-frames", type=int, default=64, help="how many of them (default: %(default)s)")
@@ -79,7 +86,8 @@ def _fp32_model(args: argparse.Namespace) -> Manifest:
         from training.onnx_export import export_checkpoint  # torch, which a robot need not have
 
         checkpoint = args.checkpoint or Path("runs") / args.model / "last.pt"
-        found = export_checkpoint(checkpoint, args.model, folder, args.size, args.settings, lambda model: _images(model, args))
+        images_for = partial(_images, args)
+        found = export_checkpoint(checkpoint, args.model, folder, args.size, args.settings, images_for)
         for backend, share in found.items():
             print(f"{args.model}: {backend} agrees with torch on {100 * share:.3f}% of the pixels of {args.frames} frames")
     elif args.settings:
@@ -88,8 +96,9 @@ def _fp32_model(args: argparse.Namespace) -> Manifest:
     return model.with_size(*args.size) if args.size else model
 
 
-def _images(model: Manifest, args: argparse.Namespace) -> list[np.ndarray]:
-    return sample_images(args.data or f"{model.trained_on}:val", args.frames, args.size or model.size)
+def _images(args: argparse.Namespace, model: Manifest, source: str) -> list[np.ndarray]:
+    """What to verify with. source: what to take unless `--data` says otherwise."""
+    return sample_images(args.data or source, args.frames, args.size or model.size)
 
 
 def _variant(model: Manifest, args: argparse.Namespace) -> Manifest:
@@ -117,7 +126,7 @@ def _variant(model: Manifest, args: argparse.Namespace) -> Manifest:
 
 def _verify(model: Manifest, args: argparse.Namespace, data: bytes) -> None:
     """Raises PanopticError unless every CPU backend answers with the new graph as the FP32 graph does, within its limits."""
-    images = _images(model, args)
+    images = _images(args, model, _own_frames(model))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "model.onnx"
         file.write_bytes(data)
@@ -127,6 +136,16 @@ def _verify(model: Manifest, args: argparse.Namespace, data: bytes) -> None:
         found = verification.agreement(open_engine(model), engine, images)
         verification.check(found, args.precision, f"{model.model} on {name}")
         print(f"{model.model} {args.precision} on {name}: {found}, compared with fp32 on {len(images)} frames")
+
+
+def _own_frames(model: Manifest) -> str:
+    """The data that the model was evaluated on, where it is at hand, as on a robot it is not; else the bundled clip."""
+    source = f"{model.trained_on}:val"
+    try:
+        locate(source)
+    except PanopticError:
+        return str(STREET_CLIP)
+    return source
 
 
 def _cpu_engines(model: Manifest, candidate: Manifest) -> dict[str, Engine]:

@@ -36,11 +36,12 @@ LEAST_AGREEMENT = 0.999
 
 def export_checkpoint(
     checkpoint: Path, model: str, folder: Path, size: tuple[int, int] | None, settings: Sequence[str],
-    images_for: Callable[[Manifest], list[np.ndarray]],
+    images_for: Callable[[Manifest, str], list[np.ndarray]],
 ) -> dict[str, float]:  # fmt: skip
     """Write model.onnx and manifest.json into `folder` once `verify`, whose result is returned, has passed them.
 
-    model: the name that the checkpoint must be of. size: (h, w), the recipe's by default. images_for: what to verify with.
+    model: the name that the checkpoint must be of. size: (h, w), the recipe's by default. images_for: what to verify with, given
+    the new model and the data set that its recipe evaluates on.
     """
     recipe, method = load_method(checkpoint, settings)
     if recipe.model != model:
@@ -49,7 +50,9 @@ def export_checkpoint(
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         unverified = Path(temporary)
         write_engine(recipe, method, size or tuple(recipe.engine_size), unverified)
-        found = verify(unverified, method.graph().eval(), images_for(manifest.load(unverified)))
+        found = verify(
+            unverified, method.graph().eval(), images_for(manifest.load(unverified), f"{recipe.data.root}:{recipe.data.val}")
+        )
         for name in (ONNX, "manifest.json"):
             (unverified / name).replace(folder / name)
     return found

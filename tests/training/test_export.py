@@ -87,7 +87,7 @@ def test_a_failed_check_replaces_nothing(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(onnx_export.manifest, "load", lambda _: None)
     monkeypatch.setattr(onnx_export, "verify", refuse)
     with pytest.raises(PanopticError, match="no"):
-        onnx_export.export_checkpoint(Path("any"), "hle_mnv2", kept.parent, None, (), lambda _: images)
+        onnx_export.export_checkpoint(Path("any"), "hle_mnv2", kept.parent, None, (), lambda *_: images)
     assert [file.name for file in tmp_path.iterdir()] == ["hle_mnv2"]
     assert kept.read_text() == "the engine before"
 
