@@ -92,7 +92,7 @@ def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe,
     return recipe, method
 
 
-class _WithNetwork(nn.Module):
+class WithNetwork(nn.Module):
     """A method's graph that also returns what lies between its network and its decoder, so that those tensors keep names."""
 
     def __init__(self, graph: nn.Module) -> None:
@@ -109,7 +109,7 @@ def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
     # large enough that no map has a side of one cell even at stride 128: torch.export would take such a side for constant
     image = torch.zeros(1, 8 * SIZE_MULTIPLE, 12 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
     sides = {axis: SIZE_MULTIPLE * torch.export.Dim(name, min=2, max=128) for axis, name in ((1, "rows"), (2, "columns"))}
-    wrapped = _WithNetwork(graph).eval()
+    wrapped = WithNetwork(graph).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         outputs = wrapped(image)

@@ -22,7 +22,7 @@ from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.sources import STREET_CLIP
 from training.data.samples import sample_images
-from training.onnx_export import load_method
+from training.onnx_export import WithNetwork, load_method
 from training.torch_engine import TorchEngine
 
 FRAMES = 4
@@ -55,13 +55,14 @@ def write(model: Manifest, graph: nn.Module) -> Path:
 
 
 def program(graph: nn.Module, model: Manifest) -> bytes:
-    """torch.export's program for every size: (1,h,w,3) uint8, h and w multiples of `model.size_multiple`."""
+    """torch.export's program for every size: (1,h,w,3) uint8, h and w multiples of `model.size_multiple`; outputs as those of
+    `WithNetwork`."""
     multiple = model.size_multiple
     image = torch.zeros(1, 8 * multiple, 12 * multiple, 3, dtype=torch.uint8)
     sides = {axis: multiple * torch.export.Dim(name, min=2, max=128) for axis, name in ((1, "rows"), (2, "columns"))}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        exported = torch.export.export(graph, (image,), dynamic_shapes=(sides,))
+        exported = torch.export.export(WithNetwork(graph), (image,), dynamic_shapes=(sides,))
     file = io.BytesIO()
     torch.export.save(exported, file)
     return file.getvalue()

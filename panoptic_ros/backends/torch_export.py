@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 from torch.export.passes import move_to_device_pass
 
 from panoptic_ros import variant
@@ -46,32 +47,41 @@ class TorchExportEngine:
 
     def __init__(self, manifest: Manifest, device: str, options: EngineOptions) -> None:
         self.size = manifest.size
-        name = torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
-        depends_on = {
-            "program": manifest.sha256, "size": manifest.size, "torch": torch.__version__, "device": device, "name": name,
-            "architecture": torch.cuda.get_device_capability() if device == "cuda" else "",
-        }  # fmt: skip
-        file = plan_cache.plan_file(options.cache or plan_cache.default_folder(), f"{manifest.model}-torch", depends_on)
-        package = plan_cache.cached(file, lambda: build(manifest, device), _log.info)
-        compiled: Run = torch._inductor.aoti_load_package(io.BytesIO(package))
-        self._run = Replayed(compiled, manifest.size) if device == "cuda" else compiled
+        self._manifest, self._device, self._options = manifest, device, options
+        self._whole = self._open(network_only=False)
+        self._network: Run | None = None
         self.description = {
             "backend": "torch_export",
             "version": torch.__version__,
-            "device": f"{device} ({name})",
+            "device": f"{device} ({_name(device)})",
             "precision": "fp32",
             "threads": str(torch.get_num_threads()) if device == "cpu" else "-",
         }
 
     @torch.no_grad()
     def run(self, image: np.ndarray) -> Slots:
-        outputs = [output.numpy() for output in self._run(_tensor(image))]
+        outputs = [output.numpy() for output in self._whole(_tensor(image))]
         for output in outputs:
             output.flags.writeable = False
         return Slots(*outputs)
 
+    @torch.no_grad()
     def run_network_only(self, image: np.ndarray) -> None:
-        raise PanopticError("torch_export runs the whole graph only: the network alone would be another program")
+        if self._network is None:
+            self._network = self._open(network_only=True)
+        self._network(_tensor(image))
+
+    def _open(self, network_only: bool) -> Run:
+        """The compiled program, from the cache or made now."""
+        model, device = self._manifest, self._device
+        depends_on = {
+            "program": model.sha256, "size": model.size, "torch": torch.__version__, "device": device, "name": _name(device),
+            "architecture": torch.cuda.get_device_capability() if device == "cuda" else "", "network_only": network_only,
+        }  # fmt: skip
+        file = plan_cache.plan_file(self._options.cache or plan_cache.default_folder(), f"{model.model}-torch", depends_on)
+        package = plan_cache.cached(file, lambda: build(model, device, network_only), _log.info)
+        compiled: Run = torch._inductor.aoti_load_package(io.BytesIO(package))
+        return Replayed(compiled, model.size) if device == "cuda" else compiled
 
 
 class Replayed:
@@ -96,15 +106,34 @@ class Replayed:
         return self._results
 
 
-def build(manifest: Manifest, device: str) -> bytes:
-    """The package of AOTInductor for `manifest.size`. manifest: whose file is the pt2."""
+class _Part(nn.Module):
+    """The first outputs of a program, or those after them; the compiler drops what they do not need."""
+
+    def __init__(self, program: nn.Module, network_only: bool) -> None:
+        super().__init__()
+        self.program = program
+        self.chosen = slice(len(_OUTPUTS), None) if network_only else slice(len(_OUTPUTS))
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.program(image)[self.chosen]
+
+
+def build(manifest: Manifest, device: str, network_only: bool) -> bytes:
+    """The package of AOTInductor for `manifest.size`. manifest: whose file is the pt2, a program that returns the outputs of
+    the engine and then the network's."""
     _log.info("compiling %s for %s at %dx%d with AOTInductor; this takes minutes, once", manifest.model, device, *manifest.size)
     program = move_to_device_pass(torch.export.load(manifest.onnx), device)
     image = torch.zeros((1, *manifest.size, 3), dtype=torch.uint8, device=device)
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        fixed = torch.export.export(program.module(), (image,))  # at one size everything is known to the compiler
+        part = _Part(program.module(), network_only)
+        fixed = torch.export.export(part, (image,))  # at one size everything is known to the compiler
         made = torch._inductor.aoti_compile_and_package(fixed, package_path=str(Path(folder) / "model.pt2"))
         return Path(made).read_bytes()
+
+
+def _name(device: str) -> str:
+    """Of the GPU, or of what the CPU can do: code that was compiled for another is of no use."""
+    return torch.cuda.get_device_name() if device == "cuda" else torch.backends.cpu.get_cpu_capability()
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:

@@ -63,7 +63,10 @@ def test_a_drawing_is_decoded_by_what_was_compiled(model: Manifest, tmp_path: Pa
     assert engine.description["device"].startswith("cpu")
     image.flags.writeable = False
     assert (engine.run(image).ids == slots.ids).all()
-    (plan,) = tmp_path.glob("tiny-torch-*.plan")
+    engine.run_network_only(np.zeros_like(image))
+    assert (engine.run(image).ids == slots.ids).all()
+    assert len(list(tmp_path.glob("tiny-torch-*.plan"))) == 2  # the network alone is another
+    plan, *_ = tmp_path.glob("tiny-torch-*.plan")
     written = plan.stat().st_mtime_ns
     assert (open_engine(model, "torch_export", device="cpu", cache=tmp_path).run(image).ids == slots.ids).all()
     assert plan.stat().st_mtime_ns == written
