@@ -101,6 +101,14 @@ def test_openvino_keeps_what_it_compiled(tiny: Manifest, tmp_path: Path) -> None
     assert (open_engine(tiny, "openvino", cache=tmp_path).run(image).ids == first).all()
 
 
+def test_openvino_trusts_no_cache_that_others_can_write_to(tiny: Manifest, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(PanopticError, match="can be written by others"):
+        open_engine(tiny, "openvino", cache=tmp_path / "open")
+
+
 @pytest.fixture
 def half_engine(tiny: Manifest) -> Engine:
     """The tiny engine in bf16, where the CPU has it."""

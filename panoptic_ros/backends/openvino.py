@@ -7,6 +7,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13
 
+from panoptic_ros.backends import plan_cache
 from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
@@ -36,7 +37,8 @@ def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
         config["INFERENCE_NUM_THREADS"] = options.threads
     if device == "CPU":
         config["ENABLE_CPU_PINNING"] = options.pin
-    if options.cache:  # OpenVINO checks what lies there against the graph, the device and its own version
+    if options.cache:  # OpenVINO checks what lies there against the graph, the device and its own version, not who wrote it
+        plan_cache.private_folder(options.cache)
         config["CACHE_DIR"] = str(options.cache)
     return OpenVinoEngine(core, manifest, device, config, options.precision)
 

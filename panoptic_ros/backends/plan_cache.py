@@ -39,7 +39,7 @@ def cached(file: Path, build: Callable[[], bytes], log: Callable[[str], None], f
     Of several processes one builds and the others wait for it; if it dies, its lock goes with it and the next one builds.
     Raises PanopticError where nothing can be kept, or after LONGEST_WAIT_S.
     """
-    _private_folder(file.parent)
+    private_folder(file.parent)
     with _lock(file.with_suffix(".lock"), log):
         for left in file.parent.glob(f".{file.name}.*"):  # by a process that was killed while it wrote
             left.unlink()
@@ -66,7 +66,7 @@ def _read(file: Path, log: Callable[[str], None]) -> bytes | None:
     return plan
 
 
-def _private_folder(folder: Path) -> None:
+def private_folder(folder: Path) -> None:
     """Make the folder. Raises PanopticError if anyone else could have put a plan there."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
