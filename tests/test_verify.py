@@ -1,13 +1,18 @@
 """Agreement of two engines, on drawings small enough to count by hand."""
 
 import dataclasses
+from itertools import islice
 
 import numpy as np
 import pytest
 
-from panoptic_ros import verify
+from panoptic_ros import manifest, verify
 from panoptic_ros.core import PanopticError, Slots
+from panoptic_ros.engine import BACKENDS, open_engine
+from panoptic_ros.images import frames
 from panoptic_ros.manifest import Manifest
+from panoptic_ros.preprocess import geometry, letterbox
+from panoptic_ros.sources import STREET_CLIP
 from panoptic_ros.verify import Agreement, agreement, check, compare
 
 EAST, NORTH = (1.0, 0.0), (0.0, 1.0)
@@ -87,3 +92,13 @@ def test_an_engine_is_verified_against_the_fp32_file(tiny: Manifest) -> None:
     wrong = dataclasses.replace(answer, ids=(answer.ids % 5 + 1).astype(np.uint8))
     with pytest.raises(PanopticError, match="the limits are 99.9 %"):
         verify.verify_engine(tiny, Replay(wrong), "fp32", [image])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", sorted(manifest.models()))
+def test_the_bundled_int8_answers_as_fp32_within_its_limits(name: str, backend: str) -> None:
+    pytest.importorskip(backend)
+    model = manifest.load(name).with_size(128, 256)
+    images = [letterbox(frame, geometry(frame.shape[:2], model.size, 1)) for frame in islice(frames(STREET_CLIP), 0, 60, 20)]
+    found = verify.verify_engine(model, open_engine(model, backend, precision="int8"), "int8", images)
+    assert found.pixels < 1.0  # or it was not rounded at all

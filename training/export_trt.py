@@ -55,19 +55,11 @@ def _parser() -> argparse.ArgumentParser:
     raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="python -m training.export_trt", description=__doc__, formatter_class=raw)
     parser.add_argument("--model", required=True, help="its name, that of the folders under engines/ and runs/")
-    parser.add_argument(
-        "--checkpoint",
-        type=Path,
-        help="default: runs/<model>/last.pt for fp32; the others start from model.onnx unless it is given",
-    )
+    parser.add_argument("--checkpoint", type=Path, help="default: for fp32 runs/<model>/last.pt if it is there, else model.onnx")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network (default: %(default)s)")
     parser.add_argument("--engines", type=Path, default=Path("engines"), help="where the model's folder is (default: engines)")
     parser.add_argument("--size", type=size, metavar="HxW", help="input size (default: the recipe's engine_size)")
-    parser.add_argument(
-        "--data",
-        metavar="DATASET:SPLIT",
-        help="frames to verify with (default: its val split, or the bundled clip)",
-    )
+    parser.add_argument("--data", metavar="DATASET:SPLIT", help="to verify with (default: its val split, or the bundled clip)")
     parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
     parser.add_argument("--calibration", metavar="DATASET:SPLIT", help="frames for int8 (default: train of the same)")
     parser.add_argument("--calibration-frames", type=int, default=64, help="how many of them (default: %(default)s)")
@@ -80,18 +72,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _fp32_model(args: argparse.Namespace) -> Manifest:
-    """The model in FP32, exported anew if that was asked for, at the size that was asked for."""
-    folder = args.engines / args.model
-    if args.precision == "fp32" or args.checkpoint:
+    """The model in FP32, exported anew where there is a checkpoint for it, at the size that was asked for."""
+    folder, checkpoint = args.engines / args.model, args.checkpoint or Path("runs") / args.model / "last.pt"
+    exported = (folder / "manifest.json").is_file()
+    if args.checkpoint or args.precision == "fp32" and (args.settings or checkpoint.is_file() or not exported):
         from training.onnx_export import export_checkpoint  # torch, which a robot need not have
 
-        checkpoint = args.checkpoint or Path("runs") / args.model / "last.pt"
         images_for = partial(_images, args)
         found = export_checkpoint(checkpoint, args.model, folder, args.size, args.settings, images_for)
         for backend, share in found.items():
             print(f"{args.model}: {backend} agrees with torch on {100 * share:.3f}% of the pixels of {args.frames} frames")
     elif args.settings:
         raise PanopticError(f"settings {' '.join(args.settings)} need a checkpoint: give --checkpoint FILE")
+    elif args.precision == "fp32":
+        print(f"there is no {checkpoint}: {folder / 'model.onnx'} is taken as it is")
     model = manifest.load(folder if (folder / "manifest.json").is_file() else args.model)
     return model.with_size(*args.size) if args.size else model
 

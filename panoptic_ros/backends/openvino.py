@@ -35,8 +35,8 @@ def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
     config: dict[str, object] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1"}
     if options.threads:
         config["INFERENCE_NUM_THREADS"] = options.threads
-    if device == "CPU":
-        config["ENABLE_CPU_PINNING"] = options.pin
+    if options.pin and device == "CPU":
+        config["ENABLE_CPU_PINNING"] = True
     if options.cache:  # OpenVINO checks what lies there against the graph, the device and its own version, not who wrote it
         plan_cache.private_folder(options.cache)
         config["CACHE_DIR"] = str(options.cache)

@@ -89,6 +89,7 @@ def build(model: Manifest, log: Log, network_only: bool = False) -> bytes:
     network.get_input(0).shape = (1, *model.size, 3)  # static: no profile, and all shapes are known to the builder
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+    config.clear_flag(trt.BuilderFlag.TF32)  # on by default; it would round the decoder's log Phi to 10 bits
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector knows no precision
     progress = Progress()  # must outlive the build
     config.progress_monitor = progress

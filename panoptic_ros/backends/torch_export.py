@@ -36,6 +36,7 @@ def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
         raise PanopticError(f"torch {torch.__version__} finds no GPU")
     if options.threads:
         torch.set_num_threads(options.threads)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # fp32 is what was asked for
     try:
         return TorchExportEngine(variant.load(manifest, "pt2"), device, options)
     except torch.cuda.OutOfMemoryError as error:

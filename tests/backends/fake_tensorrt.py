@@ -21,6 +21,7 @@ kind_of_layers = "Half"
 builds = 0
 
 NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", {"STRONGLY_TYPED": 1})
+BuilderFlag = SimpleNamespace(TF32="tf32")
 MemoryPoolType = SimpleNamespace(WORKSPACE="workspace")
 ProfilingVerbosity = SimpleNamespace(DETAILED="detailed")
 TensorIOMode = IntEnum("TensorIOMode", {"NONE": 0, "INPUT": 1, "OUTPUT": 2})
@@ -72,7 +73,8 @@ class Builder:
         return Network()
 
     def create_builder_config(self) -> SimpleNamespace:
-        config = SimpleNamespace(progress_monitor=None, profiling_verbosity=None)
+        config = SimpleNamespace(progress_monitor=None, profiling_verbosity=None, cleared=[])
+        config.clear_flag = config.cleared.append
         config.set_memory_pool_limit = lambda pool, size: None
         return config
 
@@ -80,6 +82,7 @@ class Builder:
         global builds
         builds += 1
         assert config.profiling_verbosity == "detailed"
+        assert config.cleared == ["tf32"], "TF32 is on unless it is cleared"
         config.progress_monitor.phase_start("Building", None, 2)
         assert config.progress_monitor.step_complete("Building", 0)
         config.progress_monitor.phase_finish("Building")

@@ -84,6 +84,19 @@ def test_one_that_answers_otherwise_is_not_written(
     assert sorted(file.name for file in (engines / "tiny").iterdir()) == ["manifest.json", "model.onnx"]
 
 
+def test_a_robot_builds_fp32_from_what_it_has(engines: Path, capsys: pytest.CaptureFixture) -> None:
+    assert export(engines) == 0
+    said = capsys.readouterr().out
+    assert f"there is no runs/tiny/last.pt: {engines / 'tiny' / 'model.onnx'} is taken as it is" in said
+    assert "no TensorRT plan was built" in said
+    assert "not in TensorRT's list of operators: Slice sampled: image is UINT8" in said
+
+
+def test_a_model_that_is_nowhere_needs_its_checkpoint(engines: Path, capsys: pytest.CaptureFixture) -> None:
+    assert export_trt.main(["--model", "other", "--engines", str(engines)]) == 2
+    assert "error: cannot read the checkpoint runs/other/last.pt" in capsys.readouterr().err
+
+
 def test_settings_need_a_checkpoint(engines: Path, capsys: pytest.CaptureFixture) -> None:
     assert export(engines, "--precision", "fp16", "decoder.seed_threshold=0.5") == 2
     assert "settings decoder.seed_threshold=0.5 need a checkpoint: give --checkpoint FILE" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 import tiny_engine
 from onnx import TensorProto, helper, numpy_helper
 
-from panoptic_ros import manifest
+from panoptic_ros import manifest, variant
 from training.precision.half import to_half
 from training.tensorrt_operators import problems
 
@@ -19,7 +19,7 @@ def test_a_bundled_model_is_within_the_list_in_every_precision(name: str) -> Non
     graph = onnx.load(model.onnx)
     assert problems(graph) == []
     assert problems(to_half(graph, model.network_output)) == []
-    assert problems(onnx.load(model.onnx.with_suffix(".int8.onnx"))) == []
+    assert problems(onnx.load(variant.load(model, "int8").onnx)) == []
 
 
 def one_node(op_type: str, inputs: dict[str, np.ndarray], *constants: str, **attributes: object) -> onnx.ModelProto:
