@@ -30,6 +30,9 @@ NETWORK = "network"
 ONNX = "model.onnx"
 SIZE_MULTIPLE = 32
 OPSET = 18
+SEARCHED_ON = "searched_on"
+"""Among a manifest's decoder settings, the note of `training.search`, which is none."""
+
 LEAST_AGREEMENT = 0.999
 """Part of the pixels whose ids a backend must share with torch."""
 
@@ -90,6 +93,11 @@ def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe,
         raise PanopticError(f"{checkpoint} does not fit the network of its recipe: {error}") from error
     method.network.eval()
     return recipe, method
+
+
+def decoder_settings(model: Manifest) -> list[str]:
+    """The settings that are part of a model's graph, as overrides of its checkpoint's."""
+    return [f"decoder.{key}={value}" for key, value in model.decoder.items() if key != SEARCHED_ON]
 
 
 class WithNetwork(nn.Module):

@@ -22,7 +22,7 @@ from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.sources import STREET_CLIP
 from training.data.samples import sample_images
-from training.onnx_export import WithNetwork, load_method
+from training.onnx_export import WithNetwork, decoder_settings, load_method
 from training.torch_engine import TorchEngine
 
 FRAMES = 4
@@ -37,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         model = manifest.load(args.model)
         checkpoint = args.checkpoint or Path("runs") / model.model / "last.pt"
-        settings = [f"decoder.{key}={value}" for key, value in model.decoder.items()]  # those of model.onnx
-        graph = load_method(checkpoint, settings)[1].graph().eval()
+        graph = load_method(checkpoint, decoder_settings(model))[1].graph().eval()
         print(write(model, graph))
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -79,10 +79,10 @@ def _opened(args: argparse.Namespace) -> tuple[Manifest, Engine]:
 def _reference(model: Manifest, checkpoint: Path | None) -> Engine:
     if checkpoint is None:
         return open_engine(model)
-    from training.onnx_export import load_method
+    from training.onnx_export import decoder_settings, load_method
     from training.torch_engine import TorchEngine
 
-    recipe, method = load_method(checkpoint, [f"decoder.{key}={value}" for key, value in model.decoder.items()])
+    recipe, method = load_method(checkpoint, decoder_settings(model))
     if recipe.model != model.model:
         raise PanopticError(f"{checkpoint} is of model {recipe.model!r}, not {model.model!r}")
     return TorchEngine(method.graph(), model.size)
