@@ -110,7 +110,11 @@ def _variant(model: Manifest, args: argparse.Namespace) -> Manifest:
         graph = to_half(graph, model.network_output)
     else:
         source = args.calibration or f"{model.trained_on}:train"
-        graph = to_int8(graph, model.network_output, sample_images(source, args.calibration_frames, model.size))
+        try:
+            images = sample_images(source, args.calibration_frames, model.size)
+        except PanopticError as error:
+            raise PanopticError(f"int8 needs frames like the robot's, as --calibration names them: {error}") from error
+        graph = to_int8(graph, model.network_output, images)
         made = f"onnxruntime {importlib.metadata.version('onnxruntime')}, {args.calibration_frames} frames of {source}"
     data = graph.SerializeToString()
     _verify(model, args, data)

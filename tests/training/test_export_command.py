@@ -97,6 +97,11 @@ def test_a_model_that_is_nowhere_needs_its_checkpoint(engines: Path, capsys: pyt
     assert "error: cannot read the checkpoint runs/other/last.pt" in capsys.readouterr().err
 
 
+def test_int8_without_frames_says_how_to_give_them(engines: Path, capsys: pytest.CaptureFixture) -> None:
+    assert export_trt.main(["--model", "tiny", "--engines", str(engines), "--precision", "int8"]) == 2
+    assert "error: int8 needs frames like the robot's, as --calibration names them: there is no" in capsys.readouterr().err
+
+
 def test_settings_need_a_checkpoint(engines: Path, capsys: pytest.CaptureFixture) -> None:
     assert export(engines, "--precision", "fp16", "decoder.seed_threshold=0.5") == 2
     assert "settings decoder.seed_threshold=0.5 need a checkpoint: give --checkpoint FILE" in capsys.readouterr().err
