@@ -9,6 +9,8 @@ SHARE = Path("share") / NAME
 
 OPENVINO = ["openvino>=2024.6,<2027"]
 ONNXRUNTIME = ["onnxruntime>=1.18,<2"]
+TENSORRT = ["tensorrt>=10.12,<12", "cuda-python>=12.6,<14"]
+EXPORT = ["onnx>=1.17,<2", *ONNXRUNTIME]
 DDS = ["cyclonedds>=11,<12"]
 NUMBA = ["numba>=0.60,<0.70"]
 BAGS = ["rosbags>=0.11,<0.12"]
@@ -37,7 +39,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
-        *shared("engines", "manifest.json", "*.onnx", "*.md"),
+        *shared("engines", "*.json", "*.onnx", "*.md"),
         *shared("launch", "*.py"),
         *shared("config", "*.yaml"),
     ],
@@ -45,6 +47,8 @@ setup(
     extras_require={
         "openvino": OPENVINO,
         "onnxruntime": ONNXRUNTIME,
+        "tensorrt": TENSORRT,
+        "export": EXPORT,
         "dds": DDS,
         "bags": BAGS,
         "amwc": NUMBA,

@@ -14,7 +14,7 @@ class Graph(nn.Module):
 
     def network_output(self, image: Tensor) -> Any:
         """What the decoder starts from: the network's output for the image as float32 (1,3,h,w)."""
-        return self.network(image.permute(0, 3, 1, 2).float())
+        return self.network(image.float().permute(0, 3, 1, 2))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return self.decoder(self.network_output(image))
