@@ -16,9 +16,11 @@ from launch_ros.substitutions import FindPackageShare
 PARAMETERS = {
     "model": "name of a model, or its folder",
     "image": "topic of the images; /camera/image_raw unless params_file says otherwise",
-    "backend": "auto, openvino, onnxruntime",
+    "backend": "auto, openvino, onnxruntime, tensorrt, torch_export",
     "device": "as the backend names it",
-    "precision": "fp32, or what else the device computes in",
+    "precision": "fp32, bf16, fp16, int8 or int8+bf16, what the device has",
+    "verify": "compare the engine with the model's fp32 file on a CPU before it is used",
+    "build_only": "open the engine, which builds what a GPU needs, and end",
     "depth": "topic of depth images registered to the image",
     "camera_info": "topic of the image's calibration; with depth gives the 3D outputs",
     "target_frame": "frame of the 3D outputs",

@@ -8,7 +8,10 @@ import numpy as np
 
 from panoptic_ros.core import Engine, PanopticError, Slots
 from panoptic_ros.engine import open_engine
+from panoptic_ros.images import frames
 from panoptic_ros.manifest import Manifest
+from panoptic_ros.preprocess import geometry, letterbox
+from panoptic_ros.sources import STREET_CLIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,13 @@ def verify_engine(model: Manifest, engine: Engine, precision: str, images: Itera
     found = agreement(open_engine(model), engine, images)
     check(found, precision, model.model)
     return found
+
+
+def clip_images(size: tuple[int, int], count: int = 4) -> list[np.ndarray]:
+    """Evenly spaced images of the bundled clip as engine inputs, each (1,h,w,3) uint8."""
+    clip = list(frames(STREET_CLIP))
+    chosen = clip[:: len(clip) // count][:count]
+    return [letterbox(frame, geometry(frame.shape[:2], size, 1)) for frame in chosen]
 
 
 def agreement(reference: Engine, engine: Engine, images: Iterable[np.ndarray]) -> Agreement:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from panoptic_ros.core import PanopticError
-from panoptic_ros.engine import BACKENDS, MAX_THREADS
+from panoptic_ros.engine import BACKENDS, CHOSEN, MAX_THREADS
 from panoptic_ros.middleware.depth import DepthSettings
 from panoptic_ros.middleware.outputs import OUTPUTS
 from panoptic_ros.node import Settings
@@ -43,9 +43,10 @@ def _tracker(name: str, default: Value) -> Parameter:
 
 PARAMETERS = (
     Parameter("model", "hle_mnv2", "name of a model, or its folder"),
-    Parameter("backend", "auto", f"auto, {', '.join(BACKENDS)}"),
+    Parameter("backend", "auto", f"auto, {', '.join((*BACKENDS, *CHOSEN))}"),
     Parameter("device", "auto", "as the backend names it"),
-    Parameter("precision", "fp32", "fp32, or what else the device computes in"),
+    Parameter("precision", "fp32", "fp32, bf16, fp16, int8 or int8+bf16, what the device has"),
+    Parameter("verify", False, "compare the engine with the model's fp32 file on a CPU before it is used"),
     Parameter("threads", 0, "CPU threads of the engine; 0 lets the backend decide", False, 0, MAX_THREADS),
     Parameter("size", "", "engine input as HxW, such as 256x512; empty takes the model's own"),
     Parameter("image", "/camera/image_raw", "topic of the images; its /compressed variant is taken where only that is published"),
@@ -57,6 +58,7 @@ PARAMETERS = (
     Parameter("points_stride", 4, "pixels from one row and column of the point cloud to the next", True, 1, 64),
     Parameter("use_cv_bridge", True, "convert images with cv_bridge where it is installed; false: with this package"),
     Parameter("autostart", True, "configure and activate by itself"),
+    Parameter("build_only", False, "open the engine, which builds what a GPU needs, and end"),
     Parameter("lazy", True, "listen to the camera only while somebody subscribes to an output", True),
     Parameter("outputs", list(OUTPUTS), f"what is published: of {', '.join(OUTPUTS)}", True),
     Parameter("min_score", 0.0, "things that score less become void", True, 0.0, 1.0),

@@ -28,9 +28,11 @@ from panoptic_ros.middleware.ros_transport import CLASSES, RosTransport, convert
 from panoptic_ros.node import ERROR, OK, Node, Report, Worker
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.tracker import Tracker
+from panoptic_ros.verify import clip_images, verify_engine
 
 _TICK_S = 0.1
 _TICKS_A_REPORT = 10
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 
 
@@ -152,6 +154,9 @@ class PanopticNode(LifecycleNode):
         size = parameters.engine_size(values)
         model = model.with_size(*size) if size else model
         engine = open_engine(model, *(values[name] for name in ("backend", "device", "precision", "threads")))
+        if values["verify"]:
+            found = verify_engine(model, engine, values["precision"], clip_images(model.size))
+            self.get_logger().info(f"verified: {found}")
         convert, converts = converter(values["use_cv_bridge"])
         info = {"model": model.model, **engine.description, "converter": converts}
         pipeline, publishers = Pipeline(engine, model, Tracker(model.labels)), list[Any]()
@@ -324,8 +329,8 @@ class _ToRos(logging.Handler):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the node until it is shut down."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # rclpy's handlers end the node; nothing else should, however often they come
+    """Runs the node until it is shut down. With `build_only` the exit status is 1 if the engine cannot be opened."""
+    for number in _ENDING:  # rclpy's handlers end the node; nothing else should, however often they come
         signal.signal(number, lambda *_: None)
     rclpy.init(args=arguments)
     executor = SingleThreadedExecutor()
@@ -333,6 +338,8 @@ def main(arguments: list[str] | None = None) -> int:
         node = PanopticNode()
         logging.getLogger("panoptic_ros").addHandler(_ToRos(node.get_logger()))
         executor.add_node(node)
+        if node.values["build_only"]:
+            return 0 if node.trigger_configure() == _DONE else 1
         node.start()
         executor.spin()
     except ExternalShutdownException:
@@ -342,6 +349,8 @@ def main(arguments: list[str] | None = None) -> int:
             raise
     finally:
         rclpy.try_shutdown()
+        for number in _ENDING:  # Python resets handlers on its way out, but not this one
+            signal.signal(number, signal.SIG_IGN)
     return 0
 
 
