@@ -21,20 +21,16 @@ RANGES = [10**4, 10**5, 10**6, 10**7]
 
 SURE = 20.0
 CHANNELS = 128
-"""Of Q: one for each stuff class and each object; what is over a hundred objects shares channels."""
+"""Of the affinity: one for each stuff class and each object; with more segments than that, some share one."""
 
 
 @cache
 def method(**network: object) -> Method:
-    """Affinity for `LABELS` with the smallest network, whose phi leave Q as it is."""
+    """Affinity for `LABELS` with the smallest network."""
     small = dict(pyramid=8, tower=8, depth=1, subnet=8, subnet_depth=1, affinity=CHANNELS)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         found = Method(Settings(NetworkSettings(**small | network)), LABELS)
-    if found.network.affinity:
-        for phi in (found.network.affinity.phi0, found.network.affinity.phi1):
-            torch.nn.init.dirac_(phi.weight)
-            torch.nn.init.zeros_(phi.bias)
     found.network.eval()
     return found
 
@@ -53,7 +49,7 @@ def decode(scene: Scene, **settings: object) -> tuple[np.ndarray, ...]:
 
 
 def output(scene: Scene) -> Output:
-    """Boxes on all cells of objects, classes as sure as the scene says, V beyond doubt, and a channel of Q for each segment."""
+    """Boxes on all cells of objects, classes as sure as the scene says, V beyond doubt, an affinity channel for each segment."""
     semantic, instance = (torch.from_numpy(part).unsqueeze(0) for part in (scene.semantic, scene.instance))
     truth = truth_of(semantic, instance, torch.tensor(THINGS), STRIDE)
     height, width = scene.semantic.shape
@@ -66,7 +62,7 @@ def output(scene: Scene) -> Output:
         split(torch.where(cells.distances > 0, cells.distances, 1.0), sizes),
         split(torch.logit(cells.centerness.clamp(1e-5, 1 - 1e-5)).unsqueeze(1), sizes),
         doubled(SURE * known.float()),
-        doubled(one_hot(segment, CHANNELS).permute(0, 3, 1, 2).float()),
+        [doubled(one_hot(segment, CHANNELS).permute(0, 3, 1, 2).float())] * 2,
         [],
     )
 

@@ -5,72 +5,67 @@ import torch
 from torch import Tensor
 
 from panoptic_ros.core import PanopticError
-from training.methods.affinity.affinity import InstanceAffinity
+from training.methods.affinity.affinity import InstanceAffinity, affinities, gather, propagate
 from training.methods.affinity.masks import CROP, SIDE, MaskHead, crop, paste, points
 from training.methods.affinity.network import NetworkSettings
 from training.methods.affinity.potential import KINDS, potential
 from training.nets.detector import Detections
 
 
-def head(channels: int, seed: int = 0) -> InstanceAffinity:
-    """With weights that matter."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        found = InstanceAffinity(channels).double()
-        torch.nn.init.normal_(found.phi0.weight)
-    return found
-
-
 def random(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def explicit(affinity: InstanceAffinity, features: Tensor) -> Tensor:
-    """A, (P,P), pixel by pixel."""
-    vectors = features[0].flatten(1).T
-    collects, gives = (
-        [torch.relu(phi.weight[:, :, 0, 0] @ q + phi.bias) for q in vectors] for phi in (affinity.phi0, affinity.phi1)
-    )
-    total = torch.stack(gives).sum(0)
-    total = torch.where(total > 0, total, 1)  # a channel that nothing gives to collects nothing
-    return torch.stack([torch.stack([(a * b / total).sum() for b in gives]) for a in collects])
+def explicit(collects: Tensor, gives: Tensor) -> Tensor:
+    """A, (P,P), pair by pair of cells."""
+    total = gives.sum(1)
+    return torch.stack([torch.stack([(a * b / total).sum() for b in gives.T]) for a in collects.T])
 
 
-@pytest.mark.parametrize(("channels", "segments", "size"), [(8, 3, (2, 5)), (128, 20, (6, 7)), (16, 1, (1, 4))])
-def test_the_product_is_that_of_the_whole_matrix(channels: int, segments: int, size: tuple[int, int]) -> None:
-    affinity, features = head(channels), random(1, channels, *size)
-    psi = random(segments, size[0] * size[1], seed=1).relu()
-    matrix = explicit(affinity, features)
-    assert matrix.abs().max() > 0.01  # or it would say little
-    with torch.no_grad():
-        torch.testing.assert_close(affinity(psi, features), psi + psi @ matrix.T, atol=1e-5, rtol=1e-5)
-        single = affinity.float()(psi.float(), features.float())
+def product(psi: Tensor, collects: Tensor, gives: Tensor) -> Tensor:
+    return propagate(psi, collects, gather(psi, gives))
+
+
+@pytest.mark.parametrize(("channels", "segments", "cells"), [(8, 3, 10), (128, 20, 42), (16, 1, 4)])
+def test_the_product_is_that_of_the_whole_matrix(channels: int, segments: int, cells: int) -> None:
+    collects, gives, psi = (random(n, cells, seed=n).abs() for n in (channels, channels + 1, segments))
+    gives = gives[:channels]
+    matrix = explicit(collects, gives)
+    assert matrix.abs().max() > 0.1  # or it would say little
+    torch.testing.assert_close(product(psi, collects, gives), psi + psi @ matrix.T, atol=1e-5, rtol=1e-5)
+    single = product(psi.float(), collects.float(), gives.float())
     torch.testing.assert_close(single.double(), psi + psi @ matrix.T, atol=1e-5, rtol=1e-5)
 
 
 def test_a_row_of_affinities_is_that_of_the_whole_matrix() -> None:
-    affinity, features = head(8), random(1, 8, 3, 4)
-    torch.testing.assert_close(affinity.row(features, 7), explicit(affinity, features)[7])
+    collects, gives = random(8, 12).abs(), random(8, 12, seed=1).abs()
+    torch.testing.assert_close(affinities(collects, gives, 7), explicit(collects, gives)[7])
 
 
 def test_gradients_of_the_product() -> None:
-    affinity = head(4)
-    psi, features = random(3, 6).abs().requires_grad_(), random(1, 4, 2, 3, seed=2).requires_grad_()
-    assert torch.autograd.gradcheck(affinity, (psi, features))
+    psi, collects, gives = (random(n, 6, seed=n).abs().requires_grad_() for n in (3, 4, 5))
+    assert torch.autograd.gradcheck(lambda a, b, c: product(a, b, c[:4]), (psi, collects, gives))
+
+
+def test_both_features_are_not_negative_and_learn() -> None:
+    head, features = InstanceAffinity(8), random(2, 8, 3, 4).float()
+    collects, gives = head(features)
+    assert collects.shape == gives.shape == (2, 8, 3, 4) and collects.min() >= 0 and gives.min() >= 0
+    (collects.sum() + gives.sum()).backward()
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())
 
 
 def test_channels_that_give_nothing_stay_finite() -> None:
-    affinity, features = head(4), random(1, 4, 2, 3).requires_grad_()
-    torch.nn.init.constant_(affinity.phi1.bias, -100.0)
-    psi = random(3, 6)
-    p = affinity(psi, features)
+    gives = torch.zeros(4, 6, dtype=torch.float64, requires_grad=True)
+    psi, collects = random(3, 6), random(4, 6, seed=1).abs()
+    p = product(psi, collects, gives)
     torch.testing.assert_close(p, psi)
     p.sum().backward()
-    assert torch.isfinite(features.grad).all()
+    assert torch.isfinite(gives.grad).all()
 
 
-def test_no_channels_and_no_detections_stay_so() -> None:
-    assert head(4)(torch.zeros(0, 6).double(), random(1, 4, 2, 3)).shape == (0, 6)
+def test_no_segments_stay_none() -> None:
+    assert product(torch.zeros(0, 6).double(), random(4, 6), random(4, 6).abs()).shape == (0, 6)
 
 
 PROBABILITY = torch.tensor([0.1, 0.2, 0.3, 0.4], dtype=torch.float64).view(4, 1, 1).expand(4, 2, 3)

@@ -61,7 +61,9 @@ def noise(likely: float = 0.0, thing: int | None = None, mask: int = 0, seed: in
         for logits in things:
             logits.data[:, 1 - thing] = -20
     pyramid = [map_(8, (8 // step, 16 // step)) for step in (1, 2, 4, 8)] if mask else []
-    return Output(things, near, [map_(1, size) for size in sizes], map_(4, (8, 16)), map_(8, (8, 16)), pyramid)
+    return Output(
+        things, near, [map_(1, size) for size in sizes], map_(4, (8, 16)), [map_(8, (8, 16)), map_(8, (8, 16))], pyramid
+    )
 
 
 def leaves(output: Output) -> list[Tensor]:
@@ -115,7 +117,7 @@ def test_panoptic_loss_by_hand() -> None:
     """Without affinity, one row: road, car A found, car B not found. Logits of V are 0: 1/4 for each class, inside a box too."""
     scene = draw("rrAABBrr rrAABBrr")
     net = ideal_affinity.method(affinity=0).network
-    output = noise()._replace(semantic=torch.zeros(1, 4, 2, 8), features=torch.zeros(1, 4, 2, 8))
+    output = noise()._replace(semantic=torch.zeros(1, 4, 2, 8))
     owner = torch.tensor([0, -1])
     found = loss.panoptic_loss(net, output, truth(scene), [(queried([[8, 0, 16, 8]], [CAR]), owner)], SETTINGS)
     # channels: road and sky, 1/4 everywhere; the car, 1/4 in its box and 0 elsewhere
@@ -141,9 +143,8 @@ def test_gradients_of_the_panoptic_loss_reach_scores_classes_features_and_weight
     reached = {name: any(leaf.grad is not None and leaf.grad.abs().sum() > 0 for leaf in part if leaf.requires_grad)
                for name, part in zip(Output._fields, ([*x] if isinstance(x, list) else [x] for x in output))}  # fmt: skip
     assert reached == {
-        "thing_logits": True, "distances": False, "centerness": True, "semantic": True, "features": True, "pyramid": False,
+        "thing_logits": True, "distances": False, "centerness": True, "semantic": True, "affinity": True, "pyramid": False,
     }  # fmt: skip
-    assert all(p.grad.abs().sum() > 0 for phi in (net.affinity.phi0, net.affinity.phi1) for p in phi.parameters())
 
 
 def test_with_true_boxes_no_gradient_reaches_the_detector() -> None:
@@ -154,20 +155,18 @@ def test_with_true_boxes_no_gradient_reaches_the_detector() -> None:
 
 
 def test_gradients_of_the_panoptic_loss_in_double_precision() -> None:
-    net = ideal_affinity.method(affinity=8, pyramid=16).network.double()  # a network of its own
-    torch.nn.init.normal_(net.affinity.phi0.weight, std=0.1)
-    whole = truth(draw("ssssssss rAArBBrr rAArBBrr rrrrrrrr"))
-    score = torch.tensor([0.6, 0.8], dtype=torch.float64, requires_grad=True)
+    net, whole = network(), truth(draw("ssssssss rAArBBrr rAArBBrr rrrrrrrr"))
     boxes = queried([[4, 4, 14, 12], [14, 2, 26, 12]], [CAR, CAR])
     generator = torch.Generator().manual_seed(1)
-    semantic, features = (torch.randn(1, n, 4, 8, generator=generator, dtype=torch.float64).requires_grad_() for n in (4, 8))
+    maps_ = [torch.randn(1, n, 4, 8, generator=generator, dtype=torch.float64).requires_grad_() for n in (4, 8, 8)]
+    score = torch.tensor([0.6, 0.8], dtype=torch.float64, requires_grad=True)
 
-    def value(v: Tensor, q: Tensor, s: Tensor) -> Tensor:
-        output = noise()._replace(semantic=v, features=q)
+    def value(v: Tensor, collects: Tensor, gives: Tensor, s: Tensor) -> Tensor:
+        output = noise()._replace(semantic=v, affinity=[collects, gives.exp()])
         found = replace(boxes, box=boxes.box.double(), score=s)
         return loss.panoptic_loss(net, output, whole, [(found, torch.tensor([0, 1]))], SETTINGS)
 
-    assert torch.autograd.gradcheck(value, (semantic, features, score))
+    assert torch.autograd.gradcheck(value, (*maps_, score))
 
 
 def test_the_mask_loss_is_zero_for_sure_masks_and_moves_wrong_ones() -> None:

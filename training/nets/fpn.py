@@ -1,5 +1,6 @@
 """Feature pyramid network (Lin et al. 2017) with the levels P3 to P7 of RetinaNet and FCOS, or from P2 on, on any backbone."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, relu
 
@@ -64,5 +65,21 @@ def tower(inputs: int, width: int, depth: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for step in range(depth):
         convolution = nn.Conv2d(inputs if step == 0 else width, width, 3, padding=1, bias=False)
-        layers += [convolution, nn.GroupNorm(width // 8, width), nn.ReLU()]
+        layers += [convolution, GroupNorm(width // 8, width), nn.ReLU()]
     return nn.Sequential(*layers)
+
+
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation; when it does not train, from the moments of the channels, (B,C) numbers.
+
+    Exported as it is in torch, it reshapes the map, and an engine that keeps channels last has to reorder it before and after.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return super().forward(x)
+        moments = torch.stack([x.mean((2, 3)), (x * x).mean((2, 3))]).unflatten(2, (self.num_groups, -1))
+        mean, square = moments.mean(3, keepdim=True)  # B,groups,1
+        scale = self.weight.view(mean.shape[1], -1) * ((square - mean**2).relu() + self.eps).rsqrt()  # B,groups,channels of one
+        shift = self.bias.view(mean.shape[1], -1) - mean * scale
+        return x * scale.flatten(1)[..., None, None] + shift.flatten(1)[..., None, None]

@@ -31,19 +31,22 @@ class Segments(nn.Module):
         """(K,) int32 `Label.id` of each slot."""
         return torch.cat([self.category_ids[self.stuff], self.category_ids.index_select(0, found.category)])
 
-    def features(self, embedding: Tensor, confidence: Tensor) -> Tensor:
-        """(E+2,P) what `sums` adds up. embedding: (E,P). confidence: (1,P), from which stuff gets its score."""
-        features = torch.cat([embedding, torch.ones_like(confidence), confidence])
+    def features(self, confidence: Tensor, embedding: Tensor) -> Tensor:
+        """(2+E,P) what `sums` adds up. confidence: (1,P), from which stuff gets its score. embedding: (E,P)."""
+        features = torch.cat([torch.ones_like(confidence), confidence, embedding])
         return torch.where(features == features, features, 0)  # one cell that is not a number must not spoil every sum
 
     def sums(self, ids: Tensor, features: Tensor) -> Tensor:
-        """(K,E+2) sums over the cells of each slot. ids: (P,). features: (E+2,P)."""
+        """(K,F) sums over the cells of each slot. ids: (P,). features: (F,P)."""
         return (ids == self.slots).float() @ features.T
 
     def finish(self, ids: Tensor, sums: Tensor, found: Detections) -> tuple[Tensor, Tensor, Tensor]:
-        """ids (P,) int32 without stuff that is too small, and of all slots score (K,) and embedding (K,E), unit vectors."""
-        area, stuff = sums[:, -2], len(self.stuff)
+        """ids (P,) int32 without stuff that is too small, and of all slots score (K,) and embedding (K,E), unit vectors.
+
+        sums: (K,2+E), those of the cells, of the confidence, and the embedding at any length.
+        """
+        area, stuff = sums[:, 0], len(self.stuff)
         filled = area >= self.least_area
-        score = torch.cat([sums[:stuff, -1] / area[:stuff].clamp_min(1), found.score]) * filled
+        score = torch.cat([sums[:stuff, 1] / area[:stuff].clamp_min(1), found.score]) * filled
         kept = torch.cat([torch.zeros_like(self.slots[0]), self.slots[:, 0] * filled])  # old id -> id
-        return kept.index_select(0, ids), score, normalize(sums[:, :-2], dim=1)
+        return kept.index_select(0, ids), score, normalize(sums[:, 2:], dim=1)

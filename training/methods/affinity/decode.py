@@ -16,7 +16,7 @@ MERGES = ("argmax", "heuristic")
 
 @dataclass
 class DecoderSettings(DetectionSettings):
-    """stride: pixels per cell of the decoding grid (4; 8 halves V and Q first, for a quarter of the decoder's work).
+    """stride: pixels per cell of the decoding grid (4; 8 halves all maps first, for a quarter of the decoder's work).
 
     score_threshold: the paper's cut-off on detections. void_threshold: on the class probability of a cell's segment, below which
     it is void; the paper has none (0). min_stuff_area: cells that a stuff segment must have, else its pixels are void (C).
@@ -57,22 +57,21 @@ class Decoder(nn.Module):
         output = self.on_grid(output)
         probability = output.semantic[0].softmax(0).flatten(1)  # C,P
         masks = self.network.masks(output, found, self.settings.stride)
-        if self.settings.merge == "argmax":
-            ids = self.argmax(self.network.panoptic(output, found, masks, self.settings.stride))
-        else:
-            ids = self.heuristic(probability, masks.flatten(1), found)
+        p, embedding = self.network.panoptic(output, found, masks, self.settings.stride)
+        argmax = self.settings.merge == "argmax"
+        ids = self.argmax(p) if argmax else self.heuristic(probability, masks.flatten(1), found)
         confidence = self.confidence(probability, ids, found)
         ids = torch.where(confidence[0] > self.settings.void_threshold, ids, 0)
-        features = self.slots.features(output.features[0].flatten(1), confidence)
-        ids, score, embedding = self.slots.finish(ids, self.slots.sums(ids, features), found)
+        sums = self.slots.sums(ids, self.slots.features(confidence, confidence[:0]))
+        ids, score, embedding = self.slots.finish(ids, torch.cat([sums, embedding], 1), found)
         return ids.view(output.semantic.shape[-2:]).to(torch.uint8), self.slots.category(found), score, embedding
 
     def on_grid(self, output: Output) -> Output:
-        """V and Q on the decoding grid."""
+        """V and the affinity features on the decoding grid."""
         stride = self.settings.stride
         size = tuple(side * STRIDE // stride for side in output.semantic.shape[-2:])
-        semantic, features = (resample(x, STRIDE, stride, size) for x in (output.semantic, output.features))
-        return output._replace(semantic=semantic, features=features)
+        semantic, *affinity = (resample(x, STRIDE, stride, size) for x in (output.semantic, *output.affinity))
+        return output._replace(semantic=semantic, affinity=affinity)
 
     def argmax(self, p: Tensor) -> Tensor:
         """(P,) int32 the id of the largest channel of each cell; 0 where none is positive. p: (K,P)."""

@@ -111,7 +111,7 @@ def panoptic_loss(network: Network, output: Output, truth: Truth, found: list[Ma
     total, count = output.semantic.sum() * 0, 0
     for b, (detections, owner) in enumerate(found):
         goal, image = channels(semantic[b], instance[b], owner, network.channel_of_class).flatten(), output.image(b)
-        p = network.panoptic(image, detections, network.masks(image, detections))
+        p, _ = network.panoptic(image, detections, network.masks(image, detections))
         if not len(p):
             continue  # neither stuff classes nor detections: P has no channels
         total = total + cross_entropy(p.T, goal, ignore_index=-1, reduction="sum")

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample, relu
 
 from training.nets.boxes import area, axes_of
+from training.nets.detector import corner_of
 from training.nets.fpn import tower
 
 CROP, SIDE = 14, 28
@@ -38,8 +39,8 @@ def crop(pyramid: list[Tensor], box: Tensor) -> Tensor:
     level = torch.log2(area(box).clamp_min(1).sqrt() / _CANONICAL).floor().clamp(-2, 1) + 2  # 0 for P2
     found = []
     for number, (features, stride) in enumerate(zip(pyramid, STRIDES, strict=True)):
-        across, down = axes_of(features, stride)
-        u, v = (2 * value / (axis.amax() + stride / 2) - 1 for value, axis in ((x, across), (y, down)))
+        width, height = corner_of(features, stride)
+        u, v = 2 * x / width - 1, 2 * y / height - 1  # from -1 to 1 over the map
         grid = torch.stack([u.unsqueeze(1).expand(-1, CROP, -1), v.unsqueeze(2).expand(-1, -1, CROP)], 3)  # J,14,14,2
         values = grid_sample(features, grid.flatten(0, 1).unsqueeze(0), padding_mode="border", align_corners=False)
         values = values[0].unflatten(1, (-1, CROP)).transpose(0, 1)  # 1,C,J*14,14 -> J,C,14,14

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros.core import PanopticError
-from training.methods.affinity.affinity import InstanceAffinity
+from training.methods.affinity.affinity import InstanceAffinity, gather, propagate
 from training.methods.affinity.masks import MaskHead, paste
 from training.methods.affinity.potential import KINDS, potential
 from training.nets.detector import Boxes, Detections, DetectionSettings, Detector, corner_of, detect
@@ -47,15 +47,15 @@ class NetworkSettings:
 class Output(NamedTuple):
     """What the network says of an image (B,3,h,w). The first three are those of `detector.Boxes`.
 
-    semantic: V, (B,C,h/4,w/4) logits. features: Q, (B,C',h/4,w/4), without an affinity head the logits once more. pyramid: P2 to
-    P5 if there is a mask head, else none.
+    semantic: V, (B,C,h/4,w/4) logits. affinity: phi0(Q) and phi1(Q), (B,C',h/4,w/4), if there is an affinity head, else none.
+    pyramid: P2 to P5 if there is a mask head, else none.
     """
 
     thing_logits: list[Tensor]
     distances: list[Tensor]
     centerness: list[Tensor]
     semantic: Tensor
-    features: Tensor
+    affinity: list[Tensor]
     pyramid: list[Tensor]
 
     def image(self, b: int) -> "Output":
@@ -92,8 +92,8 @@ class Network(nn.Module):
         boxes, _, _ = self.detector(levels[1:])
         pyramid = levels[: len(_LEVELS)]
         semantic = self.semantic(pyramid)
-        features = self.features(pyramid) if self.features else semantic
-        return Output(*boxes, semantic, features, pyramid if self.mask else [])
+        affinity = self.affinity(self.features(pyramid)) if self.affinity else []
+        return Output(*boxes, semantic, affinity, pyramid if self.mask else [])
 
     def detections(self, output: Output, s: DetectionSettings) -> Detections:
         """Of one image. The score s_k is the root of class probability times centerness, near one for sure boxes."""
@@ -109,11 +109,19 @@ class Network(nn.Module):
         logits = self.mask(output.pyramid, box, self.thing_of_class.index_select(0, found.category))
         return paste(logits.sigmoid(), box, output.semantic, stride)
 
-    def panoptic(self, output: Output, found: Detections, masks: Tensor | None, stride: int = STRIDE) -> Tensor:
-        """P (N_st+D,cells) of one image, in training as in inference. masks: those of `masks`."""
+    def panoptic(self, output: Output, found: Detections, masks: Tensor | None, stride: int = STRIDE) -> tuple[Tensor, Tensor]:
+        """P (N_st+D,cells) of one image, in training as in inference, and (N_st+D,E) what the head knows of each segment:
+        its affinity features weighted by its potential, without an affinity head its class probabilities.
+
+        masks: those of `masks`.
+        """
         probability = output.semantic[0].softmax(0)
         psi = potential(probability, found, masks, self.stuff, self.settings.potential, stride).flatten(1)
-        return self.affinity(psi, output.features) if self.affinity else psi
+        if not self.affinity:
+            return psi, gather(psi, probability.flatten(1))
+        collects, gives = (x[0].flatten(1) for x in output.affinity)
+        gathered = gather(psi, gives)
+        return propagate(psi, collects, gathered), gathered
 
 
 class FeatureDecoder(nn.Module):

@@ -87,7 +87,7 @@ class Decoder(nn.Module):
         confidence, category = probability.topk(1, dim=0)  # 1,P
         stuff = self.slots.id_of_class.index_select(0, category[0])
         stuff = torch.where(confidence[0] > self.settings.stuff_threshold, stuff, 0)
-        features = self.slots.features(embedding, confidence)  # E+2,P
+        features = self.slots.features(confidence, embedding)  # 2+E,P
         ids, sums = [], torch.zeros(len(self.slots.slots), len(features), device=features.device)
         cuts = [features.shape[1] * part // _PARTS for part in range(_PARTS + 1)]
         for a, b in pairwise(cuts):
