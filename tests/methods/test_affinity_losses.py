@@ -84,7 +84,7 @@ OUTPUTS = {
 
 @pytest.mark.parametrize("name", PICTURES)
 @pytest.mark.parametrize("outputs", OUTPUTS)
-@pytest.mark.parametrize("boxes", ["predicted", "true"])
+@pytest.mark.parametrize("boxes", ["predicted", "ground_truth"])
 @pytest.mark.parametrize("mask", [0, 8])
 def test_losses_and_their_gradients_are_finite(name: str, outputs: str, boxes: str, mask: int) -> None:
     net, output = network(mask), noise(**OUTPUTS[outputs], mask=mask)
@@ -149,7 +149,7 @@ def test_gradients_of_the_panoptic_loss_reach_scores_classes_features_and_weight
 
 def test_with_true_boxes_no_gradient_reaches_the_detector() -> None:
     output = noise(likely=1.0)
-    settings = replace(SETTINGS, boxes="true")
+    settings = replace(SETTINGS, boxes="ground_truth")
     losses(network(), output, *maps(MIXED), THING_CLASSES, settings, DETECTIONS)["panoptic"].backward()
     assert all(leaf.grad is None for leaf in (*output.thing_logits, *output.centerness)) and output.semantic.grad is not None
 
@@ -229,7 +229,7 @@ def test_a_dataset_without_stuff_classes_has_a_finite_loss() -> None:
         ({"grid_stride": 8}, "grid_stride is 8; it can be 4, 2, 1"),
         ({"ranges": [64, 64, 128, 256]}, "expected 4 rising numbers"),
         ({"segmentation": "dice"}, "unknown settings.loss.segmentation 'dice'; there are cross_entropy, lovasz"),
-        ({"boxes": "proposed"}, "unknown settings.loss.boxes 'proposed'; there are predicted, true"),
+        ({"boxes": "proposed"}, "unknown settings.loss.boxes 'proposed'; there are predicted, ground_truth"),
         ({"match_threshold": 0.0}, "match_threshold is 0.0"),
         ({"panoptic": -1.0}, "settings.loss.panoptic is -1.0; weights are 0 or more"),
     ],

@@ -18,7 +18,7 @@ from training.nets.lovasz import lovasz, lovasz_softmax, masked_cross_entropy
 
 GRID_STRIDES = (4, 2, 1)
 SEMANTIC_LOSSES = ("cross_entropy", "lovasz")
-BOXES = ("predicted", "true")
+BOXES = ("predicted", "ground_truth")
 
 Matched = tuple[Detections, Tensor]
 """What `match` returns."""
@@ -29,9 +29,9 @@ class LossSettings:
     """grid_stride: pixels per cell of the grid of the targets (4, 2 or 1). ranges: pixels, how far the sides of a box may be from
     a cell of P3, P4, P5 and P6 (FCOS, for images of 800 rows). segmentation: `cross_entropy` on V, or `lovasz`, its softmax form.
 
-    boxes: what the panoptic submodule is trained with, `predicted` boxes or `true` ones (A.4). score_threshold: least class
-    probability of those predicted. match_threshold: t, least box IoU of a match. semantic, detection, panoptic: weights of the
-    three losses; that of the mask head is part of the detector's. With panoptic 0 nothing is trained end-to-end.
+    boxes: what the panoptic submodule is trained with, `predicted` boxes or those of the `ground_truth` (A.4). score_threshold:
+    least class probability of those predicted. match_threshold: t, least box IoU of a match. semantic, detection, panoptic:
+    weights of the three losses; that of the mask head is part of the detector's. With panoptic 0 nothing is trained end-to-end.
     """
 
     grid_stride: int = 4
@@ -99,7 +99,7 @@ def semantic_loss(logits: Tensor, semantic: Tensor, s: LossSettings) -> Tensor:
 
 def queries(network: Network, output: Output, truth: Truth, b: int, s: LossSettings, d: DetectionSettings) -> Matched:
     """What the panoptic submodule gets of image b, `output` being that of it alone, and which of it is which object."""
-    if s.boxes == "true":
+    if s.boxes == "ground_truth":
         return match(true_detections(truth, b), truth, b, s.match_threshold)
     found = network.detections(output, replace(d, score_threshold=s.score_threshold))
     return match(select(found, found.score > 0), truth, b, s.match_threshold)
