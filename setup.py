@@ -13,8 +13,8 @@ DDS = ["cyclonedds>=11,<12"]
 NUMBA = ["numba>=0.60,<0.70"]
 BAGS = ["rosbags>=0.11,<0.12"]
 TRAIN = ["torch>=2.6,<3", "onnx>=1.17,<2", "onnxscript>=0.5,<1", "omegaconf>=2.3,<3", "tqdm>=4.66,<5", "matplotlib>=3.8,<4",
-         "mujoco>=3.2,<5"]  # fmt: skip
-TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "pycocotools>=2.0.8,<3", "setuptools>=64"]
+         "mujoco>=3.2,<5", "pycocotools>=2.0.8,<3", "jinja2>=3.1,<4", "optuna>=4,<5"]  # fmt: skip
+TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "setuptools>=64"]
 
 
 def shared(folder: str, *patterns: str) -> list[tuple[str, list[str]]]:
@@ -32,7 +32,7 @@ setup(
     maintainer_email="maintainers@panoptic-ros.org",
     python_requires=">=3.10",
     packages=find_packages(include=[f"{NAME}*", "training*"]),
-    package_data={NAME: ["assets/*"], "training": ["recipes/*"]},
+    package_data={NAME: ["assets/*"], "training": ["recipes/*", "metrics/*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
@@ -50,6 +50,6 @@ setup(
         "train": TRAIN,
         "test": [*TEST, *OPENVINO, *ONNXRUNTIME, *DDS, *BAGS, *NUMBA, *TRAIN],
     },
-    entry_points={"console_scripts": [f"{NAME} = {NAME}.__main__:main"]},
+    entry_points={"console_scripts": [f"{NAME} = {NAME}.__main__:main", f"panoptic_node = {NAME}.middleware.ros:main"]},
     zip_safe=False,
 )

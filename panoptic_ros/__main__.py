@@ -14,6 +14,7 @@ COMMANDS = {
     "demo": "camera, node and subscriber together, with pictures of what they see",
     "segment": "image files in; overlays and COCO panoptic files out",
     "bench": "measure a model: network, engine and pipeline",
+    "probe": "measure a node that runs, from outside",
 }
 
 

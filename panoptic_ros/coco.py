@@ -2,18 +2,21 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 from panoptic_ros.core import Label, PanopticError
 
+_KEYS = {"images": {"id"}, "annotations": {"image_id", "file_name", "segments_info"}, "categories": {"id", "name", "isthing"}}
+
 
 def read_ids(path: Path) -> np.ndarray:
     """(H, W) int32 segment ids of a panoptic PNG. Raises PanopticError if it is missing or no 8-bit RGB image."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
-        raise PanopticError(f"cannot read the panoptic PNG {path}: it is missing or not an image")
+        raise PanopticError(f"cannot read the panoptic PNG {path}: it is missing, damaged or not an image; write it again")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] < 3:
         raise PanopticError(f"{path} is {image.dtype} {image.shape}; a panoptic PNG is 8-bit RGB")
     blue, green, red = (image[..., c].astype(np.int32) for c in range(3))
@@ -30,7 +33,7 @@ def write_ids(path: Path, ids: np.ndarray) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """The whole JSON. Raises PanopticError unless it has `images`, `annotations` and `categories`."""
+    """The whole JSON. Raises PanopticError unless it has `images`, `annotations` and `categories`, each with what it needs."""
     try:
         content = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
@@ -38,7 +41,20 @@ def read_json(path: Path) -> dict:
     missing = {"images", "annotations", "categories"} - set(content if isinstance(content, dict) else ())
     if missing:
         raise PanopticError(f"{path} lacks {sorted(missing)}: a COCO panoptic JSON has images, annotations, categories")
+    for name, keys in _KEYS.items():
+        _check_keys(content[name], keys, f"{path}: {name}")
+    for annotation in content["annotations"]:
+        _check_keys(annotation["segments_info"], {"id", "category_id"}, f"{path}: segments_info of {annotation['file_name']}")
     return content
+
+
+def _check_keys(entries: Any, keys: set[str], where: str) -> None:
+    if not isinstance(entries, list):
+        raise PanopticError(f"{where} is no list; expected one of objects with {', '.join(sorted(keys))}")
+    for number, entry in enumerate(entries):
+        missing = keys - set(entry if isinstance(entry, dict) else ())
+        if missing:
+            raise PanopticError(f"{where}[{number}] lacks {', '.join(sorted(missing))}; it needs {', '.join(sorted(keys))}")
 
 
 def labels_of(content: dict) -> tuple[Label, ...]:

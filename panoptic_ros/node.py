@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 OK, WARN, ERROR = 0, 1, 2
 """Levels of diagnostic_msgs/DiagnosticStatus."""
+_REPORT_PERIOD_S = 1.0
 _WINDOW = 128
 """Frames that rates and latencies are taken over."""
 
@@ -30,18 +31,23 @@ class Pipeline(Protocol):
     def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic: ...
 
 
-Publish = Callable[[Any, np.ndarray, Panoptic], None]
-"""(header of the image message, (H, W, 3) RGB frame, result)."""
+Publish = Callable[[Any, np.ndarray, Panoptic], Mapping[str, str]]
+"""(header of the image message, (H, W, 3) RGB frame, result) -> what had to be left out, and why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """max_silence_s: without an image, or at work on one, for longer, the report is an error.
 
-    log_interval_s: between lines on bad frames.
+    warn_latency_ms, error_latency_ms: of the median from arrival to publication; warn_age_ms, error_age_ms: of the newest
+    image when it arrives, by its stamp. 0 sets no limit. log_interval_s: between lines on bad frames.
     """
 
-    max_silence_s: float = 1.0
+    max_silence_s: float = 0.75
+    warn_latency_ms: float = 0.0
+    error_latency_ms: float = 0.0
+    warn_age_ms: float = 0.0
+    error_age_ms: float = 0.0
     log_interval_s: float = 5.0
 
 
@@ -81,7 +87,9 @@ class Node:
     """One thread calls `step` in a loop; `receive`, `reject`, `counts` and `report` may be called from any thread.
 
     input_name: the topic, for messages to people. info: what the report adds, such as the engine's description.
-    now_ns: the clock that image stamps are compared with.
+    now_ns: the clock that image stamps are compared with. convert: image message -> (H, W, 3) RGB frame.
+    publishers: who sends on the topic, in words, for the report on its silence. `settings` and `paused` (why nothing is to be
+    answered, "" if it is) may be replaced at any time.
     """
 
     def __init__(
@@ -92,12 +100,17 @@ class Node:
         info: Mapping[str, str] | None = None,
         settings: Settings = Settings(),
         now_ns: Callable[[], int] = time.time_ns,
+        convert: Callable[[Any], np.ndarray] = frame_of,
+        publishers: Callable[[], str] = lambda: "",
     ) -> None:
+        self.settings = settings
+        self.paused = ""
+        self._convert = convert
+        self._publishers = publishers
         self._pipeline = pipeline
         self._publish = publish
         self._input_name = input_name
         self._info = dict(info or {})
-        self._settings = settings
         self._now_ns = now_ns
         self._changed = Condition()
         self._waiting: _Job | None = None
@@ -110,8 +123,11 @@ class Node:
         self._age_ms = 0.0
         self._last_error = ""
         self._bad_reported = 0
-        self._bad_logged = 0
-        self._logged_s = -float("inf")
+        self._in_trouble = False
+        self._next_report_s = 0.0
+        self._complaints: dict[str, str] = {}
+        self._unlogged: dict[str, int] = {}
+        self._logged_s: dict[str, float] = {}
 
     def receive(self, message: Any) -> None:
         """Takes a sensor_msgs/Image or CompressedImage of any middleware; one that still waits is dropped for it."""
@@ -128,6 +144,11 @@ class Node:
         with self._changed:
             self._arrive()
             self._drop(error)
+
+    def watch(self) -> None:
+        """Silence counts from now on, for an input that is only just listened to."""
+        with self._changed:
+            self._started_s = time.monotonic()
 
     def step(self, timeout_s: float) -> bool:
         """Answers the newest message, waiting up to `timeout_s` for one. False if none came."""
@@ -150,12 +171,23 @@ class Node:
             pending = (self._waiting is not None) + (self._working_since_s is not None)
             return Counts(self._received, self._answered, self._dropped_newer, self._dropped_bad, pending)
 
+    def news(self) -> Report | None:
+        """A report once a second, and at once when an error begins or ends; None between them."""
+        with self._changed:
+            trouble = self._state(self.counts)[0] == ERROR
+            if trouble == self._in_trouble and time.monotonic() < self._next_report_s:
+                return None
+        return self.report()
+
     def report(self) -> Report:
         """The state since the last report."""
         counts = self.counts
         with self._changed:
+            self._next_report_s = time.monotonic() + _REPORT_PERIOD_S
             level, message = self._state(counts)
             self._bad_reported = counts.dropped_bad
+            self._complaints.clear()
+            self._in_trouble = level == ERROR
             return Report(level, message, self._values(counts))
 
     def latency_ms(self, stage: str = "total") -> tuple[float, float]:
@@ -177,12 +209,13 @@ class Node:
     def _answer(self, job: _Job) -> dict[str, float]:
         """Milliseconds of each stage."""
         begin = time.monotonic()
-        frame = frame_of(job.message)
+        frame = self._convert(job.message)
         converted = time.monotonic()
         panoptic = self._pipeline(frame, job.taken_ns)
         segmented = time.monotonic()
-        self._publish(job.message.header, frame, panoptic)
+        missing = self._publish(job.message.header, frame, panoptic)
         end = time.monotonic()
+        self._complain(missing)
         return {
             "wait": (begin - job.arrived_s) * 1e3,
             "convert": (converted - begin) * 1e3,
@@ -191,6 +224,12 @@ class Node:
             "publish": (end - segmented) * 1e3,
             "total": (end - job.arrived_s) * 1e3,
         }
+
+    def _complain(self, missing: Mapping[str, str]) -> None:
+        with self._changed:
+            for what, why in missing.items():
+                self._complaints[what] = why
+                self._log(what, why)
 
     def _finish(self, stages_ms: Mapping[str, float]) -> None:
         with self._changed:
@@ -204,26 +243,53 @@ class Node:
         expected = isinstance(error, PanopticError)
         self._dropped_bad += 1
         self._last_error = str(error) if expected else f"{type(error).__name__}: {error}"
+        self._log(f"images on {self._input_name}", self._last_error, None if expected else error)
+
+    def _log(self, what: str, why: str, trace: Exception | None = None) -> None:
+        """A line on what was dropped, unless there was one just now."""
+        self._unlogged[what] = self._unlogged.get(what, 0) + 1
         now = time.monotonic()
-        if now - self._logged_s < self._settings.log_interval_s:
-            return
-        count, self._bad_logged = self._dropped_bad - self._bad_logged, self._dropped_bad
-        self._logged_s = now
-        trace = None if expected else error
-        log.warning("dropped %d images on %s: %s", count, self._input_name, self._last_error, exc_info=trace)
+        if now - self._logged_s.get(what, -float("inf")) >= self.settings.log_interval_s:
+            log.warning("dropped %d %s: %s", self._unlogged.pop(what), what, why, exc_info=trace)
+            self._logged_s[what] = now
 
     def _state(self, counts: Counts) -> tuple[int, str]:
-        last_s = self._arrivals_s[-1] if self._arrivals_s else self._started_s
-        silent_s = time.monotonic() - last_s
-        if silent_s > self._settings.max_silence_s:
-            ever = "" if counts.received else ", ever"
-            return ERROR, f"no image on {self._input_name} for {silent_s:.1f} s{ever}"
-        working_s = time.monotonic() - self._working_since_s if self._working_since_s is not None else 0.0
-        if working_s > self._settings.max_silence_s:
-            return ERROR, f"an image on {self._input_name} is being worked on for {working_s:.1f} s"
+        """The worst of what there is to say."""
+        if self.paused:
+            return OK, f"paused: {self.paused}"
+        silent = self._silence(counts)
+        if silent:
+            return ERROR, silent
+        slow = self._slowness()
         bad = counts.dropped_bad - self._bad_reported
-        if bad:
+        if slow[0] < ERROR and bad:
             return WARN, f"dropped {bad} bad images: {self._last_error}"
+        if slow[0] < WARN and self._complaints:
+            return WARN, "; ".join(f"dropped {what}: {why}" for what, why in self._complaints.items())
+        return slow
+
+    def _silence(self, counts: Counts) -> str:
+        """What has been silent for too long, if anything."""
+        limit_s = self.settings.max_silence_s
+        working_s = time.monotonic() - self._working_since_s if self._working_since_s is not None else 0.0
+        if working_s > limit_s:
+            return f"an image on {self._input_name} is being worked on for {working_s:.1f} s"
+        silent_s = time.monotonic() - max(self._arrivals_s[-1] if self._arrivals_s else 0.0, self._started_s)
+        if silent_s <= limit_s:
+            return ""
+        ever, publishers = "" if counts.received else ", ever", self._publishers()
+        return f"no image on {self._input_name} for {silent_s:.1f} s{ever}" + (f"; {publishers}" if publishers else "")
+
+    def _slowness(self) -> tuple[int, str]:
+        limits, latency_ms = self.settings, _percentiles(self._stages_ms.get("total", ()))[0]
+        measured = [
+            ("latency", latency_ms, limits.warn_latency_ms, limits.error_latency_ms),
+            ("age of the input", self._age_ms, limits.warn_age_ms, limits.error_age_ms),
+        ]
+        for level, column in ((ERROR, 3), (WARN, 2)):
+            for row in measured:
+                if 0 < row[column] < row[1]:
+                    return level, f"{row[0]} is {row[1]:.0f} ms, more than {row[column]:.0f} ms"
         return OK, f"answering {self._input_name} at {_rate_hz(self._answers_s):.1f} Hz"
 
     def _values(self, counts: Counts) -> dict[str, str]:

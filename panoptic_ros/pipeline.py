@@ -1,6 +1,6 @@
 """From a camera frame to a panoptic segmentation: the steps in order, timed. Node, benchmark and evaluation run this."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from time import perf_counter_ns
 
 import numpy as np
@@ -16,19 +16,46 @@ MAX_SIDE = 16384
 STAGES = ("preprocess", "engine", "segments", "tracker", "paint")
 
 
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Things below either become void before they are tracked. min_score: 0..1. min_area: pixels of the frame."""
+
+    min_score: float = 0.0
+    min_area: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises PanopticError for a value out of its range."""
+        if not 0 <= self.min_score <= 1:
+            raise PanopticError(f"min_score={self.min_score} is out of range: 0 to 1")
+        if self.min_area < 0:
+            raise PanopticError(f"min_area={self.min_area} is out of range: pixels, 0 or more")
+
+    def keep(self, segment: Segment) -> bool:
+        return segment.score >= self.min_score and segment.area >= self.min_area
+
+
 class Pipeline:
     """Segments frames of any size, one after the other; a new size is no problem midway.
 
     Without a tracker, things get instance numbers from 1 in each frame and `track` None.
-    timings_ms: of the last frame, for each of STAGES and in `total`.
+    timings_ms: of the last frame, for each of STAGES and in `total`. thresholds, and the
+    tracker's settings, may be replaced at any time from any thread.
     """
 
-    def __init__(self, engine: Engine, manifest: Manifest, tracker: Tracker | None = None) -> None:
+    def __init__(
+        self, engine: Engine, manifest: Manifest, tracker: Tracker | None = None, thresholds: Thresholds = Thresholds()
+    ) -> None:
         self.timings_ms = dict.fromkeys((*STAGES, "total"), 0.0)
+        self.thresholds = thresholds
+        self._forget = False
         self._engine = engine
         self._stride = manifest.decode_stride
         self._things = frozenset(label.id for label in manifest.labels if label.thing)
-        self._tracker = tracker
+        self.tracker = tracker
+
+    def forget_tracks(self) -> None:
+        """Makes the next frame the first one that the tracker knows of; numbers go on. For any thread."""
+        self._forget = True
 
     def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic:
         """frame: (H, W, 3) uint8 RGB. stamp_ns: when it was taken. Raises PanopticError for anything that is no such frame."""
@@ -39,7 +66,7 @@ class Pipeline:
         times.append(perf_counter_ns())
         slots = self._engine.run(image)
         times.append(perf_counter_ns())
-        found = _segments(slots, way)
+        found = self._kept(_segments(slots, way))
         times.append(perf_counter_ns())
         segments = self._identified(slots.ids, found, stamp_ns)
         times.append(perf_counter_ns())
@@ -48,10 +75,18 @@ class Pipeline:
         self._note(times)
         return Panoptic(ids, tuple(segments), stamp_ns)
 
+    def _kept(self, found: list[Segment]) -> list[Segment]:
+        if self.thresholds == _ALL:
+            return found
+        return [segment for segment in found if segment.category not in self._things or self.thresholds.keep(segment)]
+
     def _identified(self, ids: np.ndarray, found: list[Segment], stamp_ns: int) -> list[Segment]:
         """The segments in their order, each with its final pixel value."""
-        if self._tracker is not None:
-            return self._tracker.update(ids, found, stamp_ns)
+        if self.tracker is not None:
+            if self._forget:
+                self._forget = False
+                self.tracker.reset()
+            return self.tracker.update(ids, found, stamp_ns)
         segments, instance = [], 0
         for segment in found:
             thing = segment.category in self._things
@@ -63,6 +98,9 @@ class Pipeline:
         spans = (end - start for start, end in zip(times, times[1:]))
         self.timings_ms = {stage: span / 1e6 for stage, span in zip(STAGES, spans)}
         self.timings_ms["total"] = (times[-1] - times[0]) / 1e6
+
+
+_ALL = Thresholds()
 
 
 def check_frame(frame: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Where a camera's images can come from besides a camera: video clips, folders of images, ROS 2 bags."""
+"""Where images can come from: video clips, folders of images, ROS 2 bags, camera devices."""
 
 import threading
 import time
@@ -16,7 +16,8 @@ STREET_CLIP = Path(__file__).resolve().parent / "assets" / "street_demo.mp4"
 """A street scene that this project rendered; comes with the package."""
 DEFAULT_RATE_HZ = 10.0
 """Of folders, and of clips that do not say."""
-IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
+COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
+IMAGE_TYPES = ("sensor_msgs/msg/Image", COMPRESSED_TYPE)
 CAMERA_INFO_TYPE = "sensor_msgs/msg/CameraInfo"
 _BAG_FILES = (".mcap", ".db3")
 
@@ -42,7 +43,7 @@ Item = Frame | Recorded
 
 
 def open_source(path: Path, rate_hz: float | None = None, topic: str | None = None) -> Iterator[Item]:
-    """The items of a clip, a folder of images, one image, or a rosbag2 (its folder, or the .mcap or .db3 in it), by time.
+    """The items of a clip, a folder of images, an image, a rosbag2 (its folder, or the .mcap or .db3 in it) or a device, by time.
 
     rate_hz: of a clip or a folder; a bag keeps its times. topic: which images of a bag, if it has several.
     Raises PanopticError for what is none of these or cannot be read on.
@@ -51,6 +52,8 @@ def open_source(path: Path, rate_hz: float | None = None, topic: str | None = No
         raise PanopticError(f"rate {rate_hz} is not possible: images per second, above 0")
     if not path.exists():
         raise PanopticError(f"{path} does not exist: expected a video clip, a folder of images or a rosbag2")
+    if path.is_char_device():
+        return _device(path, rate_hz)
     if path.suffix in _BAG_FILES:
         path = path.parent
     if (path / "metadata.yaml").exists():
@@ -80,6 +83,21 @@ def paced(items: Iterable[Item], stop: threading.Event, speed: float = 1.0) -> I
 def _frames(path: Path, rate_hz: float) -> Iterator[Frame]:
     for index, rgb in enumerate(images.frames(path)):
         yield Frame(round(index * 1e9 / rate_hz), rgb)
+
+
+def _device(path: Path, rate_hz: float | None) -> Iterator[Frame]:
+    """Of a camera that the system has a driver for. rate_hz: what is asked of it; it may choose another."""
+    capture = cv2.VideoCapture(str(path))
+    if not capture.isOpened():
+        raise PanopticError(f"{path} gives no images: is it a camera, and free?")
+    if rate_hz:
+        capture.set(cv2.CAP_PROP_FPS, rate_hz)
+    begin_ns = time.monotonic_ns()
+    while True:
+        good, bgr = capture.read()
+        if not good:
+            raise PanopticError(f"{path} gives no more images")
+        yield Frame(time.monotonic_ns() - begin_ns, cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def _own_rate_hz(path: Path) -> float:

@@ -26,6 +26,13 @@ STAGES = (SEEN, LOST, SEEN)
 """Who chooses first: identities in view, then identities out of view, then what has none to lose yet."""
 
 
+RANGES = {
+    "min_hits": (1, 100), "max_lost_s": (0, 3600), "recent_s": (0, 3600), "max_looks": (1e-6, 2),
+    "embedding_memory": (0, 1), "reach_per_s": (0, 100), "category_penalty": (0, 1),
+}  # fmt: skip
+"""Least and greatest value of the numbers in TrackerSettings."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
     """min_hits: frames in a row until a thing gets its number. max_lost_s: an object unseen for longer is forgotten.
@@ -48,11 +55,7 @@ class TrackerSettings:
 
     def __post_init__(self) -> None:
         """Raises PanopticError for a value out of its range."""
-        legal = {
-            "min_hits": (1, 100), "max_lost_s": (0, 3600), "recent_s": (0, 3600), "max_looks": (1e-6, 2),
-            "embedding_memory": (0, 1), "reach_per_s": (0, 100), "category_penalty": (0, 1),
-        }  # fmt: skip
-        for name, (low, high) in legal.items():
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not low <= value <= high:
                 raise PanopticError(f"tracker setting {name}={value} is out of range: {low} to {high}")

@@ -46,9 +46,9 @@ def test_each_sdk_is_imported_by_its_own_backend_only() -> None:
 
 
 def test_each_middleware_is_imported_by_its_own_files_only() -> None:
-    assert importers(RUNTIME + TRAINING, "rclpy", "cv_bridge") <= {"panoptic_ros/middleware/ros.py"}
-    others = [file for file in RUNTIME + TRAINING if not file.match("panoptic_ros/middleware/dds*.py")]
-    assert importers(others, "cyclonedds") == set()
+    for middleware, modules in {"ros": ("rclpy", "cv_bridge", "tf2_ros"), "dds": ("cyclonedds",)}.items():
+        others = [file for file in RUNTIME + TRAINING if not file.match(f"panoptic_ros/middleware/{middleware}*.py")]
+        assert importers(others, *modules) == set()
 
 
 def test_numba_is_imported_by_the_solvers_only() -> None:

@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -26,9 +27,33 @@ class Pipeline:
         return Panoptic(np.zeros(frame.shape[:2], np.int32), (), stamp_ns)
 
 
+class Lines(logging.Handler):
+    """What the node logs. Not pytest's caplog, whose root logger is not ours once ROS's launch has been imported."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def messages(self) -> list[str]:
+        return [record.getMessage() for record in self.records]
+
+
+@pytest.fixture
+def lines() -> Iterator[Lines]:
+    handler = Lines()
+    logging.getLogger("panoptic_ros.node").addHandler(handler)
+    yield handler
+    logging.getLogger("panoptic_ros.node").removeHandler(handler)
+
+
 class Published(list):
-    def __call__(self, header: Header, frame: np.ndarray, panoptic: Panoptic) -> None:
+    def __call__(self, header: Header, frame: np.ndarray, panoptic: Panoptic) -> dict[str, str]:
         self.append((header, frame.shape, panoptic.stamp_ns))
+        return {}
 
 
 def image(sec: int, width: int = 2, encoding: str = "mono8", fill: int = 0) -> Image:
@@ -66,7 +91,7 @@ def test_the_newest_wins_and_the_others_are_counted() -> None:
     assert node.counts == Counts(received=5, answered=1, dropped_newer=4)
 
 
-def test_bad_images_are_dropped_and_the_stream_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_bad_images_are_dropped_and_the_stream_goes_on(lines: Lines) -> None:
     published = Published()
     node = Node(Pipeline(), published, "/image")
     for message in (image(0), image(1, encoding="odd"), image(2, width=3), image(3, fill=255), image(4)):
@@ -75,32 +100,31 @@ def test_bad_images_are_dropped_and_the_stream_goes_on(caplog: pytest.LogCapture
     node.reject(PanopticError("malformed Image"))
     assert [shape for _, shape, _ in published] == [(1, 2, 3), (1, 3, 3), (1, 2, 3)]
     assert node.counts == Counts(received=6, answered=3, dropped_bad=3)
-    assert len(caplog.records) == 1
-    assert caplog.records[0].message.startswith("dropped 1 images on /image: image encoding 'odd' is not supported")
+    assert len(lines.messages) == 1
+    assert lines.messages[0].startswith("dropped 1 images on /image: image encoding 'odd' is not supported")
     report = node.report()
     assert (report.level, report.message) == (WARN, "dropped 3 bad images: malformed Image")
     assert node.report().level == OK  # said once
 
 
-def test_log_lines_are_throttled(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_lines_are_throttled(lines: Lines) -> None:
     node = Node(Pipeline(), Published(), "/image", settings=Settings(log_interval_s=0.2))
     for _ in range(10):
         node.reject(PanopticError("odd"))
     time.sleep(0.25)
     node.reject(PanopticError("even"))
-    assert [record.message for record in caplog.records] == [
+    assert lines.messages == [
         "dropped 1 images on /image: odd",
         "dropped 10 images on /image: even",
     ]
 
 
-def test_a_bug_is_logged_with_its_trace(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_bug_is_logged_with_its_trace(lines: Lines) -> None:
     node = Node(Pipeline(), Published(), "/image")
     node.receive(image(0, fill=255))
     node.step(0)
-    assert (
-        caplog.records[0].levelno == logging.WARNING and "ZeroDivisionError: a bug" in caplog.text and "Traceback" in caplog.text
-    )
+    text = logging.Formatter().format(lines.records[0])
+    assert lines.records[0].levelno == logging.WARNING and "ZeroDivisionError: a bug" in text and "Traceback" in text
 
 
 def test_silence_is_an_error_within_a_second() -> None:
@@ -118,9 +142,10 @@ def test_silence_is_an_error_within_a_second() -> None:
 def test_a_pipeline_that_hangs_is_an_error_while_images_come() -> None:
     go_on, at_work = threading.Event(), threading.Event()
 
-    def publish(*_: object) -> None:
+    def publish(*_: object) -> dict[str, str]:
         at_work.set()
         go_on.wait(10)
+        return {}
 
     node = Node(Pipeline(), publish, "/image", settings=Settings(max_silence_s=0.3))
     node.receive(image(0))
@@ -137,6 +162,70 @@ def test_a_pipeline_that_hangs_is_an_error_while_images_come() -> None:
     assert node.report().level == OK
 
 
+def test_silence_says_who_should_be_sending() -> None:
+    node = Node(Pipeline(), Published(), "/image", settings=Settings(max_silence_s=0), publishers=lambda: "nobody publishes it")
+    assert node.report().message.endswith(", ever; nobody publishes it")
+
+
+def test_who_is_paused_hears_no_silence() -> None:
+    node = Node(Pipeline(), Published(), "/image", settings=Settings(max_silence_s=0.2))
+    node.paused = "nobody subscribes"
+    time.sleep(0.3)
+    assert (node.report().level, node.report().message) == (OK, "paused: nobody subscribes")
+    node.paused = ""
+    node.watch()
+    assert node.report().level == OK
+    time.sleep(0.3)
+    assert node.report().level == ERROR
+
+
+@pytest.mark.parametrize(
+    ("settings", "level", "message"),
+    [
+        (Settings(), OK, "answering"),
+        (Settings(warn_latency_ms=10), WARN, "latency is .. ms, more than 10 ms"),
+        (Settings(warn_latency_ms=10, error_latency_ms=15), ERROR, "latency is .. ms, more than 15 ms"),
+        (Settings(warn_latency_ms=1000, error_latency_ms=2000), OK, "answering"),
+        (Settings(warn_age_ms=40), WARN, "age of the input is 50 ms, more than 40 ms"),
+        (Settings(warn_latency_ms=10, error_age_ms=40), ERROR, "age of the input is 50 ms, more than 40 ms"),
+        (Settings(warn_age_ms=50, error_age_ms=50), OK, "answering"),
+    ],
+)
+def test_limits_of_latency_and_age(settings: Settings, level: int, message: str) -> None:
+    node = Node(
+        Pipeline(), lambda *_: time.sleep(0.02) or {}, "/image", settings=settings, now_ns=lambda: 3_000_000_005 + 50_000_000
+    )
+    node.receive(image(3))
+    node.step(0)
+    report = node.report()
+    assert report.level == level and re.match(message, report.message)
+
+
+def test_what_was_left_out_of_an_answer_is_said_once(lines: Lines) -> None:
+    node = Node(Pipeline(), lambda *_: {"3D outputs": "no depth image has come yet"}, "/image")
+    for sec in range(3):
+        node.receive(image(sec))
+        node.step(0)
+    assert lines.messages == ["dropped 1 3D outputs: no depth image has come yet"]
+    report = node.report()
+    assert (report.level, report.message) == (WARN, "dropped 3D outputs: no depth image has come yet")
+    assert node.report().level == OK and node.counts.answered == 3
+
+
+def test_news_come_once_a_second_and_at_once_of_trouble() -> None:
+    node = Node(Pipeline(), Published(), "/image", settings=Settings(max_silence_s=0.2))
+    first = node.news()
+    assert first is not None and first.level == OK
+    assert node.news() is None
+    time.sleep(0.25)
+    trouble = node.news()
+    assert trouble is not None and trouble.level == ERROR
+    assert node.news() is None
+    node.receive(image(0))
+    relief = node.news()
+    assert relief is not None and relief.level == OK
+
+
 def test_report_says_all() -> None:
     node = Node(Pipeline(), Published(), "/image", {"device": "abacus"}, now_ns=lambda: 3_000_000_005 + 20_000_000)
     node.receive(image(3))
@@ -149,7 +238,7 @@ def test_report_says_all() -> None:
 
 
 def test_rates_and_latencies() -> None:
-    node = Node(Pipeline(), lambda *_: time.sleep(0.02), "/image")
+    node = Node(Pipeline(), lambda *_: time.sleep(0.02) or {}, "/image")
     assert node.latency_ms() == (0.0, 0.0)
     for sec in range(5):
         node.receive(image(sec))

@@ -9,7 +9,7 @@ from tiny_engine import BLUE_CAR, PERSON, RED_CAR, ROAD, SKY, scene
 
 from panoptic_ros.core import Engine, Panoptic, PanopticError
 from panoptic_ros.manifest import Manifest
-from panoptic_ros.pipeline import STAGES, Pipeline
+from panoptic_ros.pipeline import STAGES, Pipeline, Thresholds
 from panoptic_ros.tracker import Tracker
 
 ROAD_ID, SKY_ID, CAR, PERSON_CLASS = 7 << 16, 23 << 16, 26, 24
@@ -144,3 +144,30 @@ def test_the_engine_size_does_not_change_what_is_drawn_in_whole_cells(tiny: Mani
     assert (small.ids == large.ids).mean() > 0.9  # growing blurs the edges
     assert tiny_engine.CATEGORY[2] == large.segments[2].category
     assert replace(large.segments[2], score=0, embedding=None).box == (8, 32, 32, 48)
+
+
+def test_things_below_the_thresholds_are_void(tracked: Pipeline) -> None:
+    """The car scores 384 / 6144 = 0.0625 and the person half of that; stuff stays, however it scores."""
+    tracked.thresholds = Thresholds(min_score=0.05)
+    panoptic = tracked(scene(), 0)
+    assert [s.category for s in panoptic.segments] == [7, 23, CAR]
+    assert panoptic.ids[30, 68] == 0 and panoptic.ids[40, 20] >> 16 == CAR
+    tracked.thresholds = Thresholds(min_area=193)
+    assert [s.category for s in tracked(scene(), 1).segments] == [7, 23, CAR]
+    tracked.thresholds = Thresholds(min_score=0.03, min_area=192)
+    assert [s.category for s in tracked(scene(), 2).segments] == [7, 23, CAR, PERSON_CLASS]
+
+
+@pytest.mark.parametrize("wrong", [{"min_score": 1.1}, {"min_score": -0.1}, {"min_score": float("nan")}, {"min_area": -1}])
+def test_thresholds_have_ranges(wrong: dict[str, float]) -> None:
+    with pytest.raises(PanopticError, match="is out of range"):
+        Thresholds(**wrong)
+
+
+def test_forgotten_tracks_get_new_numbers(tracked: Pipeline) -> None:
+    numbers = []
+    for frame in range(6):
+        if frame == 3:
+            tracked.forget_tracks()
+        numbers.append(tracked(scene(), frame * 33_000_000).segments[2].track)
+    assert numbers == [None, 1, 1, None, 3, 3]

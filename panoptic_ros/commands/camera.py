@@ -1,34 +1,27 @@
-"""Publishes a video clip, a folder of images or a rosbag2 over DDS, as a camera would."""
+"""Publishes a video clip, a folder of images, a rosbag2 or a camera device over DDS."""
 
 import argparse
 import time
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
-from typing import Any
 
 from panoptic_ros.commands.dds_arguments import add_dds_arguments, join_domain, stop_signal
 from panoptic_ros.core import PanopticError
-from panoptic_ros.middleware import dds_types as types
-from panoptic_ros.middleware import messages
-from panoptic_ros.middleware.dds import COMPRESSED
-from panoptic_ros.middleware.dds_endpoints import Writer
-from panoptic_ros.middleware.dds_participant import Participant
-from panoptic_ros.sources import CAMERA_INFO_TYPE, STREET_CLIP, Frame, Item, Recorded, open_source, paced
+from panoptic_ros.middleware.camera import Camera
+from panoptic_ros.middleware.transport import Transport
+from panoptic_ros.sources import CAMERA_INFO_TYPE, COMPRESSED_TYPE, STREET_CLIP, Frame, Item, open_source, paced
 
 _SETTLE_S = 0.5
 """We know of a subscriber before it knows of us; what it gets too early, it ignores."""
 _FLUSH_S = 0.5
-_TYPES: dict[str, Any] = {
-    "sensor_msgs/msg/Image": types.Image,
-    "sensor_msgs/msg/CompressedImage": types.CompressedImage,
-    CAMERA_INFO_TYPE: types.CameraInfo,
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "source", metavar="SOURCE", help="a video clip, a folder of images, a rosbag2, or `street` (bundled clip)"
+        "source",
+        metavar="SOURCE",
+        help="a clip, a folder of images, a rosbag2, a device such as /dev/video0, or `street` (bundled clip)",
     )
     parser.add_argument("--topic", default="/camera/image_raw", help="of the images (default: %(default)s)")
     parser.add_argument("--rate", type=float, metavar="HZ", help="images per second (default: the clip's; 10 for a folder)")
@@ -41,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bag-topic", metavar="TOPIC", help="the bag's images, if it has several")
     parser.add_argument("--restamp", action="store_true", help="give a bag's messages the present time")
     parser.add_argument("--wait-for-subscriber", action="store_true", help="send nothing before someone listens")
+    parser.add_argument("--middleware", choices=("dds", "ros"), default="dds", help="ros takes rclpy (default: %(default)s)")
     add_dds_arguments(parser)
 
 
@@ -49,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         raise PanopticError(f"--speed {args.speed} is not possible: above 0")
     stop = stop_signal()
     path = STREET_CLIP if args.source == "street" else Path(args.source)
-    camera = Camera(join_domain(args), args.topic, args.frame_id, args.restamp, _is_compressed(path, args))
+    camera = Camera(_transport(args), args.topic, args.frame_id, args.restamp, _is_compressed(path, args))
     while args.wait_for_subscriber and not camera.subscribed and not stop.wait(0.02):
         pass
     stop.wait(_SETTLE_S if args.wait_for_subscriber else 0)
@@ -63,40 +57,14 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-class Camera:
-    """The topics of a camera: `topic` or, if `compressed`, its variant, and camera_info beside it.
+def _transport(args: argparse.Namespace) -> Transport:
+    if args.middleware == "ros":
+        from panoptic_ros.middleware.ros_transport import camera_transport
 
-    frame_id: in the headers of clips and folders. restamp: recorded messages get the present time.
-    """
+        return camera_transport()
+    from panoptic_ros.middleware.dds_endpoints import DdsTransport
 
-    def __init__(self, participant: Participant, topic: str, frame_id: str, restamp: bool, compressed: bool) -> None:
-        self.sent = 0
-        self._frame_id, self._restamp, self._compressed = frame_id, restamp, compressed
-        suffix, kind = (COMPRESSED, types.CompressedImage) if compressed else ("", types.Image)
-        self._images: Writer[Any] = Writer(participant, topic + suffix, kind)
-        self._infos = Writer(participant, f"{topic.rpartition('/')[0]}/camera_info", types.CameraInfo)
-
-    @property
-    def subscribed(self) -> bool:
-        return self._images.subscribers > 0
-
-    def publish(self, now_ns: int, item: Item) -> None:
-        message = self._made(now_ns, item) if isinstance(item, Frame) else self._recorded(now_ns, item)
-        if isinstance(message, types.CameraInfo):
-            self._infos.write(message)
-        else:
-            self._images.write(message)
-            self.sent += 1
-
-    def _made(self, now_ns: int, frame: Frame) -> Any:
-        build = messages.jpeg_image if self._compressed else messages.rgb_image
-        return build(types, messages.header_at(types, now_ns, self._frame_id), frame.rgb)
-
-    def _recorded(self, now_ns: int, recorded: Recorded) -> Any:
-        message = _TYPES[recorded.type].deserialize(recorded.cdr)
-        if self._restamp:
-            message.header = messages.header_at(types, now_ns, message.header.frame_id)
-        return message
+    return DdsTransport(join_domain(args))
 
 
 def _items(path: Path, args: argparse.Namespace) -> Iterator[Item]:
@@ -109,5 +77,5 @@ def _is_compressed(path: Path, args: argparse.Namespace) -> bool:
         if isinstance(item, Frame):
             return bool(args.compressed)
         if item.type != CAMERA_INFO_TYPE:
-            return _TYPES[item.type] is types.CompressedImage
+            return item.type == COMPRESSED_TYPE
     raise PanopticError(f"{path} has no images")

@@ -9,7 +9,7 @@ from panoptic_ros.commands.model_arguments import add_model_arguments, open_mode
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware.dds import DdsNode
 from panoptic_ros.node import Node
-from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.pipeline import Pipeline, Thresholds
 from panoptic_ros.tracker import Tracker
 
 STATUS_PERIOD_S = 5.0
@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--reliable", action="store_true", help="have lost images sent again: for recordings, not for live cameras"
     )
+    parser.add_argument("--depth", default="", metavar="TOPIC", help="depth registered to the image; with --camera-info gives 3D")
+    parser.add_argument("--camera-info", default="", metavar="TOPIC", help="calibration of the image")
+    parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="things below become void (default: 0)")
     parser.add_argument("--max-frames", type=int, metavar="N", help="end after N answered images (default: never)")
     add_model_arguments(parser)
     add_dds_arguments(parser)
@@ -31,12 +34,15 @@ def main(args: argparse.Namespace) -> int:
     """Runs until SIGINT, SIGTERM or `--max-frames`."""
     if args.max_frames is not None and args.max_frames < 1:
         raise PanopticError(f"--max-frames {args.max_frames} is not possible: at least 1")
+    if bool(args.depth) != bool(args.camera_info):
+        raise PanopticError(f"3D takes both --depth and --camera-info; they are {args.depth!r} and {args.camera_info!r}")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     stop = stop_signal()
     model, engine = open_model(args)
     info = {"model": model.model, **engine.description}
-    pipeline = Pipeline(engine, model, Tracker(model.labels))
-    node = DdsNode(join_domain(args), pipeline, model.labels, info, args.image, args.reliable)
+    pipeline = Pipeline(engine, model, Tracker(model.labels), Thresholds(args.min_score))
+    topics = {"image": args.image, "depth": args.depth, "camera_info": args.camera_info}
+    node = DdsNode(join_domain(args), pipeline, model.labels, info, reliable=args.reliable, **topics)
     print(" ".join(f"{key}={value}" for key, value in info.items()), flush=True)
     watcher = threading.Thread(target=_watch, args=(node, stop), daemon=True)
     watcher.start()

@@ -14,6 +14,7 @@ from cyclonedds.topic import Topic
 from cyclonedds.util import duration
 
 from panoptic_ros.core import PanopticError
+from panoptic_ros.middleware import dds_cdr, dds_types
 from panoptic_ros.middleware.dds_types import TYPE_HASHES
 
 log = logging.getLogger(__name__)
@@ -102,6 +103,21 @@ class Arrivals:
 
     def wait(self, timeout_s: float) -> None:
         self._waitset.wait(duration(seconds=timeout_s))
+
+
+class DdsTransport:
+    """Publishing over DDS; see transport.Transport."""
+
+    types = dds_types
+
+    def __init__(self, participant: DomainParticipant) -> None:
+        self._participant = participant
+
+    def advertise(self, topic: str, kind: type[Message], latched: bool = False) -> Writer[Message]:
+        return Writer(self._participant, topic, kind, LATCHED if latched else SYSTEM_DEFAULT)
+
+    def deserialize(self, kind: type[Message], cdr: bytes) -> Message:
+        return dds_cdr.decode(kind, cdr)
 
 
 def _type_hash(kind: type[IdlStruct]) -> Policy.Userdata:

@@ -167,6 +167,56 @@ class Detection2DArray(IdlStruct, typename="vision_msgs::msg::dds_::Detection2DA
 
 
 @dataclass
+class Vector3(IdlStruct, typename="geometry_msgs::msg::dds_::Vector3_"):
+    x: float64 = 0.0
+    y: float64 = 0.0
+    z: float64 = 0.0
+
+
+@dataclass
+class BoundingBox3D(IdlStruct, typename="vision_msgs::msg::dds_::BoundingBox3D_"):
+    center: Pose = field(default_factory=Pose)
+    size: Vector3 = field(default_factory=Vector3)
+
+
+@dataclass
+class Detection3D(IdlStruct, typename="vision_msgs::msg::dds_::Detection3D_"):
+    header: Header = field(default_factory=Header)
+    results: sequence[ObjectHypothesisWithPose] = field(default_factory=list)
+    bbox: BoundingBox3D = field(default_factory=BoundingBox3D)
+    id: str = ""
+
+
+@_topic("RIHS01_793f5eab9595ac1c0da07873cc859db42eae51f0ee76056db8562515d830e018")
+@dataclass
+class Detection3DArray(IdlStruct, typename="vision_msgs::msg::dds_::Detection3DArray_"):
+    header: Header = field(default_factory=Header)
+    detections: sequence[Detection3D] = field(default_factory=list)
+
+
+@dataclass
+class PointField(IdlStruct, typename="sensor_msgs::msg::dds_::PointField_"):
+    name: str = ""
+    offset: uint32 = 0
+    datatype: uint8 = 0
+    count: uint32 = 0
+
+
+@_topic("RIHS01_9198cabf7da3796ae6fe19c4cb3bdd3525492988c70522628af5daa124bae2b5")
+@dataclass
+class PointCloud2(IdlStruct, typename="sensor_msgs::msg::dds_::PointCloud2_"):
+    header: Header = field(default_factory=Header)
+    height: uint32 = 0
+    width: uint32 = 0
+    fields: sequence[PointField] = field(default_factory=list)
+    is_bigendian: bool = False
+    point_step: uint32 = 0
+    row_step: uint32 = 0
+    data: sequence[uint8] = b""
+    is_dense: bool = False
+
+
+@dataclass
 class VisionClass(IdlStruct, typename="vision_msgs::msg::dds_::VisionClass_"):
     class_id: uint16 = 0
     class_name: str = ""

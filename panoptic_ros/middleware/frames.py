@@ -76,6 +76,11 @@ _LAYOUTS = {
     "nv21": _Layout(1, cv2.COLOR_YUV2RGB_NV21, rows=Fraction(3, 2), even=True),
 }
 ENCODINGS = tuple(_LAYOUTS)
+_DEPTHS = {
+    "16UC1": _Layout(1, None, np.uint16),
+    "mono16": _Layout(1, None, np.uint16),
+    "32FC1": _Layout(1, None, np.float32),
+}
 
 
 def frame_of(message: Image | CompressedImage) -> np.ndarray:
@@ -88,10 +93,36 @@ def frame_of(message: Image | CompressedImage) -> np.ndarray:
     return _from_raw(message)
 
 
-def _from_raw(message: Image) -> np.ndarray:
+def depth_of(message: Image) -> np.ndarray:
+    """(H, W) float32 metres, NaN where it is not known, of 16-bit millimetres or float metres (REP 118).
+
+    Raises PanopticError for a message that is malformed or of another encoding.
+    """
+    layout = _DEPTHS.get(message.encoding)
+    if layout is None:
+        raise PanopticError(f"depth encoding {message.encoding!r} is not supported; these are: {', '.join(_DEPTHS)}")
+    depth = _pixels(message, layout).astype(np.float32)
+    if layout.dtype is np.uint16:
+        depth /= 1000
+    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    return depth
+
+
+def pixel_size(message: Image) -> int:
+    """Bytes of a pixel in a row. Raises PanopticError for what `frame_of` would refuse."""
+    layout = _layout(message)
+    return _pixels(message, layout).itemsize * layout.channels
+
+
+def _layout(message: Image) -> _Layout:
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
         raise PanopticError(f"image encoding {message.encoding!r} is not supported; these are: {', '.join(ENCODINGS)}")
+    return layout
+
+
+def _from_raw(message: Image) -> np.ndarray:
+    layout = _layout(message)
     pixels = _pixels(message, layout)
     if layout.to_rgb is not None:
         pixels = cv2.cvtColor(pixels, layout.to_rgb)

@@ -12,6 +12,7 @@ import numpy as np
 
 from panoptic_ros.core import Label, Panoptic, Segment
 from panoptic_ros.node import Report
+from panoptic_ros.projection import Box3D
 
 VOID_NAME = "void"
 
@@ -30,11 +31,25 @@ class Types(Protocol):
     ObjectHypothesisWithPose: Any
     Detection2D: Any
     Detection2DArray: Any
+    Point: Any
+    Vector3: Any
+    Pose: Any
+    PoseWithCovariance: Any
+    BoundingBox3D: Any
+    Detection3D: Any
+    Detection3DArray: Any
+    PointField: Any
+    PointCloud2: Any
+    CameraInfo: Any
     VisionClass: Any
     LabelInfo: Any
     KeyValue: Any
     DiagnosticStatus: Any
     DiagnosticArray: Any
+
+
+NAMES = tuple(Types.__annotations__)
+"""Of the message classes."""
 
 
 def header_at(types: Types, stamp_ns: int, frame_id: str = "") -> Any:
@@ -63,6 +78,43 @@ def _detection(types: Types, header: Any, segment: Segment, name: str) -> Any:
         bbox=types.BoundingBox2D(center=center, size_x=float(x1 - x0), size_y=float(y1 - y0)),
         id=str(segment.id),
     )
+
+
+def segments_3d(types: Types, header: Any, boxes: Sequence[Box3D], names: Mapping[int, str]) -> Any:
+    """vision_msgs/Detection3DArray: a Detection3D for each box; `id` and results as in `segments`, `bbox` in header.frame_id."""
+    return types.Detection3DArray(header=header, detections=[_detection_3d(types, header, box, names) for box in boxes])
+
+
+def _detection_3d(types: Types, header: Any, box: Box3D, names: Mapping[int, str]) -> Any:
+    pose = types.Pose(position=types.Point(**_xyz(box.centre)))
+    hypothesis = types.ObjectHypothesis(class_id=names[box.segment.category], score=float(box.segment.score))
+    return types.Detection3D(
+        header=header,
+        results=[types.ObjectHypothesisWithPose(hypothesis=hypothesis, pose=types.PoseWithCovariance(pose=pose))],
+        bbox=types.BoundingBox3D(center=pose, size=types.Vector3(**_xyz(box.size))),
+        id=str(box.segment.id),
+    )
+
+
+def _xyz(vector: np.ndarray) -> dict[str, float]:
+    return dict(zip("xyz", vector.tolist()))
+
+
+_DATATYPES = {"<f4": 7, "<u2": 4}
+"""sensor_msgs/PointField FLOAT32 and UINT16."""
+
+
+def point_cloud(types: Types, header: Any, points: np.ndarray) -> Any:
+    """sensor_msgs/PointCloud2, unordered. points: (N,) of a structured type, which gives the fields."""
+    kind = points.dtype
+    fields = [
+        types.PointField(name=name, offset=offset, datatype=_DATATYPES[part.str], count=1)
+        for name, (part, offset, *_) in kind.fields.items()
+    ]
+    return types.PointCloud2(
+        header=header, height=1, width=len(points), fields=fields, is_bigendian=False,
+        point_step=kind.itemsize, row_step=kind.itemsize * len(points), data=points.view(np.uint8), is_dense=True,
+    )  # fmt: skip
 
 
 def panoptic_image(types: Types, header: Any, panoptic: Panoptic) -> Any:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 
 from panoptic_ros import coco
 from panoptic_ros.core import Label
-from training.metrics.overlap import iou_matrix, joint_histogram
+from training.metrics.overlap import ids_in, iou_matrix, joint_histogram
 from training.metrics.panoptic_quality import PanopticQuality, Score, Tally, Truth
 
 SKY, CAR, BUS = 1, 2, 3
@@ -67,6 +67,11 @@ def test_joint_histogram_and_iou() -> None:
     first, second = np.array([[1, 1, 2], [2, 2, 2]]), np.array([[5, 0, 0], [5, 5, 5]])
     assert [v.tolist() for v in joint_histogram(first, second)] == [[1, 1, 2, 2], [0, 5, 0, 5], [1, 1, 1, 3]]
     assert iou_matrix(first, second, np.array([2, 1, 7]), np.array([5])).tolist() == [[0.6], [0.2], [0.0]]
+
+
+def test_ids_of_a_map() -> None:
+    assert ids_in(np.array([[3, 3, 0], [0, 7, 3]])) == {0, 3, 7}
+    assert ids_in(np.zeros((0, 4), int)) == set()
 
 
 maps = arrays.arrays(np.int32, (5, 6), elements=st.integers(0, 4))

@@ -16,6 +16,8 @@ from tiny_engine import scene
 from panoptic_ros.core import Label, Panoptic
 from panoptic_ros.middleware import dds, messages
 from panoptic_ros.middleware import dds_types as types
+from panoptic_ros.middleware import outputs as outputs_module
+from panoptic_ros.middleware.dds_endpoints import DdsTransport
 from panoptic_ros.middleware.dds_participant import LOOPBACK, join
 from panoptic_ros.middleware.frames import frame_of
 
@@ -173,13 +175,13 @@ def test_wrong_arguments_are_named(tiny_folder: Path, domain: int, arguments: li
 
 def test_what_nobody_subscribes_to_is_not_computed(domain: int, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
-    monkeypatch.setattr(dds, "overlay", lambda frame, *_: drawn.append(frame) or frame)
-    outputs = dds.Outputs(join(domain, LOOPBACK), (Label(7, "road", False, (0, 0, 0)),))
+    monkeypatch.setattr(outputs_module, "overlay", lambda frame, *_: drawn.append(frame) or frame)
+    outputs = outputs_module.Outputs(DdsTransport(join(domain, LOOPBACK)), (Label(7, "road", False, (0, 0, 0)),))
     empty = Panoptic(np.zeros((64, 96), np.int32), (), 0)
     outputs.publish(messages.header_at(types, 0), scene(), empty)
     assert not drawn
     client = Client(domain, "/panoptic/overlay", "/panoptic/overlay/compressed")
-    client.wait_for(lambda: client.connected and outputs._jpeg.subscribers and outputs._overlay.subscribers)
+    client.wait_for(lambda: client.connected and outputs.wanted == {"overlay", "overlay/compressed"})
     outputs.publish(messages.header_at(types, 0), scene(), empty)
     assert len(drawn) == 1
 

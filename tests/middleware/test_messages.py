@@ -1,12 +1,14 @@
 """What is published for a drawn scene."""
 
 import numpy as np
+import pytest
 
 from panoptic_ros.core import Label, Panoptic, Segment
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.frames import frame_of
 from panoptic_ros.node import Report, stamp_ns
+from panoptic_ros.projection import POINT, Box3D
 
 LABELS = (Label(7, "road", False, (128, 64, 128)), Label(26, "car", True, (0, 0, 142)))
 NAMES = {7: "road", 26: "car"}
@@ -34,6 +36,28 @@ def test_a_detection_for_each_segment() -> None:
     assert [d.results[0].hypothesis.score for d in array.detections] == [0.5, 0.75]
     assert car.bbox == types.BoundingBox2D(types.Pose2D(types.Point2D(2.0, 1.5), 0.0), 2.0, 1.0)
     assert types.Detection2DArray.deserialize(array.serialize()) == array
+
+
+def test_a_detection_in_space_for_each_box() -> None:
+    box = Box3D(SCENE.segments[1], np.array([1.0, 2.0, 3.0]), np.array([0.5, 0.25, 0.125]))
+    array = messages.segments_3d(types, HEADER, [box], NAMES)
+    (car,) = array.detections
+    centre = types.Pose(types.Point(1.0, 2.0, 3.0))
+    assert (car.id, car.header, car.bbox) == ("1703939", HEADER, types.BoundingBox3D(centre, types.Vector3(0.5, 0.25, 0.125)))
+    assert car.results[0].hypothesis == types.ObjectHypothesis("car", 0.75) and car.results[0].pose.pose == centre
+    assert types.Detection3DArray.deserialize(array.serialize()) == array
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_point_cloud_says_how_its_bytes_lie(count: int) -> None:
+    points = np.array([(1.0, 2.0, 3.0, 26, 3)] * count, POINT)
+    message = messages.point_cloud(types, HEADER, points)
+    assert [(f.name, f.offset, f.datatype, f.count) for f in message.fields] == [
+        ("x", 0, 7, 1), ("y", 4, 7, 1), ("z", 8, 7, 1), ("category", 12, 4, 1), ("instance", 14, 4, 1),
+    ]  # fmt: skip
+    assert (message.height, message.width, message.point_step, message.row_step) == (1, count, 16, 16 * count)
+    again = types.PointCloud2.deserialize(message.serialize())
+    assert np.frombuffer(again.data, POINT).tolist() == [(1, 2, 3, 26, 3)] * count
 
 
 def test_panoptic_image_holds_the_ids() -> None:

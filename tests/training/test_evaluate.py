@@ -58,7 +58,11 @@ def test_files_of_any_system(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
     out = tmp_path / "out" / "scores.json"
     assert main(["--ground-truth", str(truth), "--predictions", str(predicted / "panoptic_val.json"), "--json", str(out)]) == 0
     scores = json.loads(out.read_text())["quality"]["per frame"]
-    assert scores["classes"]["person"] == {"pq": 3 / 3.5, "sq": 1.0, "rq": 3 / 3.5, "classes": 1, "tp": 3, "fp": 0, "fn": 1}
+    person = scores["classes"]["person"]
+    assert (person["pq"], person["sq"], person["tp"], person["fp"], person["fn"]) == (3 / 3.5, 1.0, 3, 0, 1)
+    assert (person["covering"], person["iou"]) == (0.75, 0.75)
+    assert scores["images"] == {"0.png": pytest.approx((2 + 2560 / 2752) / 4), "1.png": 1.0, "2.png": 1.0, "3.png": 1.0}
+    assert scores["ap"] is None  # the predictions have no scores
     assert scores["classes"]["car"]["pq"] == 1.0
     assert "person" in capsys.readouterr().out
 
@@ -74,6 +78,11 @@ def test_files_of_any_system(tmp_path: Path, capsys: pytest.CaptureFixture) -> N
         (lambda c: c["annotations"][0]["segments_info"].pop(), r"ids \[\] have no pixels, ids \[4\] are not in segments_info"),
         (lambda c: c["annotations"][0].update(file_name="none.png"), "none.png: it is missing"),
         (lambda c: c.pop("categories"), r"lacks \['categories'\]"),
+        (lambda c: c["annotations"][0].pop("segments_info"), r"annotations\[0\] lacks segments_info"),
+        (
+            lambda c: c["annotations"][1]["segments_info"][2].pop("id"),
+            r"segments_info of 1.png\[2\] lacks id; it needs category_id, id",
+        ),
     ],
 )
 def test_predictions_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture, break_it, message: str) -> None:
@@ -86,6 +95,41 @@ def test_predictions_that_do_not_fit_are_refused(tmp_path: Path, capsys: pytest.
     assert "Traceback" not in error
 
 
+def test_a_truth_that_does_not_fit_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    truth = write_dataset(tmp_path / "truth")
+    predicted = write_dataset(tmp_path / "predicted") / "panoptic_val.json"
+    files = ["--ground-truth", str(truth / "panoptic_val.json"), "--predictions", str(predicted)]
+    edit(truth / "panoptic_val.json", lambda c: c["annotations"][2]["segments_info"].pop())
+    assert main(files) == 2
+    assert re.search(r"truth/panoptic_val/2.png does not .* ids \[4\] are not in segments_info", capsys.readouterr().err)
+    broken = truth / "panoptic_val" / "1.png"
+    broken.write_bytes(broken.read_bytes()[:-30])
+    assert main(files) == 2
+    assert re.search(r"cannot read the panoptic PNG .*truth/panoptic_val/1.png: it is missing, damaged", capsys.readouterr().err)
+    edit(truth / "panoptic_val.json", lambda c: c["categories"][0].pop("isthing"))
+    assert main(files) == 2
+    assert re.search(r"panoptic_val.json: categories\[0\] lacks isthing", capsys.readouterr().err)
+
+
+def test_the_page_needs_no_other_file(tmp_path: Path) -> None:
+    """Four images of one sequence, so one best and one worst, each with three pictures."""
+    truth, predicted, out = (
+        write_dataset(tmp_path / "truth"),
+        write_dataset(tmp_path / "predicted"),
+        tmp_path / "out" / "page.html",
+    )
+    files = ["--ground-truth", str(truth / "panoptic_val.json"), "--predictions", str(predicted / "panoptic_val.json")]
+    edit(truth / "panoptic_val.json", lambda c: c["categories"][0].update(name="<road>"))
+    assert main([*files, "--images", str(truth / "val"), "--html", str(out)]) == 0
+    page = out.read_text()
+    assert "&lt;road&gt;" in page and "<road>" not in page
+    assert len(re.findall(r'<img src="data:image/jpeg;base64,', page)) == len(re.findall("<img", page)) == 6
+    assert not re.search(r"https?:|<link|<script|@import|url\(", page)
+    assert main([*files, "--html", str(out)]) == 0
+    assert out.read_text().count("<img") == 4  # without the pictures
+    assert main([*files, "--images", str(truth / "nowhere"), "--html", str(out)]) == 2
+
+
 def test_an_engine_with_tracking(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """The tiny engine is exact, so each object is only missed in its first frame, before it is confirmed."""
     engine, data, out = tiny_engine.write(tmp_path / "tiny"), write_dataset(tmp_path / "street"), tmp_path / "scores.json"
@@ -94,8 +138,12 @@ def test_an_engine_with_tracking(tmp_path: Path, capsys: pytest.CaptureFixture) 
     assert {name: q["all"]["pq"] for name, q in scores["quality"].items()} == {
         "per frame": 1.0, "tracked": 1.0, "tracked, no embeddings": 1.0
     }  # fmt: skip
+    frames = scores["quality"]["per frame"]
+    assert (frames["ap"]["ap"], frames["miou"], frames["pq_dagger"], frames["parsing_covering"]) == pytest.approx((1, 1, 1, 1))
     things = scores["tracking"]["tracked"]["things"]
     assert (things["IDF1"], things["switches"]) == (6 / 7, 0)
+    # the other windows, of 5, 10 and 15 frames, do not fit into 4
+    assert scores["tracking"]["tracked"]["VPQ of frames"] == {"1": 1.0}
     assert "switches" in capsys.readouterr().out
 
 
@@ -132,6 +180,11 @@ def test_a_missing_image_and_other_labels_are_refused(tmp_path: Path, capsys: py
 
 
 def test_either_files_or_an_engine(capsys: pytest.CaptureFixture) -> None:
-    for arguments in ([], ["--engine", "tiny"], ["--ground-truth", "a", "--predictions", "b", "--tracking"]):
+    for arguments in (
+        [],
+        ["--engine", "tiny"],
+        ["--ground-truth", "a", "--predictions", "b", "--tracking"],
+        ["--engine", "tiny", "--data", "a:b", "--frames", "0"],
+    ):
         with pytest.raises(SystemExit, match="2"):
             main(arguments)

@@ -6,9 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from panoptic_ros.core import Label
-from training.metrics.overlap import joint_histogram
-
-VOID = 0
+from training.metrics.overlap import Overlap, overlap_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +54,20 @@ class PanopticQuality:
 
         truth: segment id -> Truth; a segment without pixels is missed. predicted: segment id -> category, of ids with pixels.
         """
-        both, truth_void, areas, predicted_areas = _count(truth_ids, predicted_ids)
-        found, used = set(), set()
-        for (t, p), intersection in both.items():
-            if t not in truth or p not in predicted or truth[t].crowd or truth[t].category != predicted[p]:
-                continue
-            iou = intersection / (areas[t] + predicted_areas[p] - intersection - truth_void.get(p, 0))
-            if iou > 0.5:
-                tally = self.tallies[predicted[p]]
-                tally.tp, tally.iou = tally.tp + 1, tally.iou + iou
-                found.add(t)
-                used.add(p)
-        for t in truth.keys() - found:
+        self.count(overlap_of(truth_ids, predicted_ids), truth, predicted)
+
+    def count(self, overlap: Overlap, truth: Mapping[int, Truth], predicted: Mapping[int, int]) -> None:
+        """What `add` does, of an overlap that was measured already."""
+        found = matches(overlap, truth, predicted)
+        for t, (_, iou) in found.items():
+            tally = self.tallies[truth[t].category]
+            tally.tp, tally.iou = tally.tp + 1, tally.iou + iou
+        for t in truth.keys() - found.keys():
             self.tallies[truth[t].category].fn += not truth[t].crowd
         crowd_of = {segment.category: t for t, segment in truth.items() if segment.crowd}
-        for p in predicted.keys() - used:
-            ignored = truth_void.get(p, 0) + both.get((crowd_of.get(predicted[p]), p), 0)
-            self.tallies[predicted[p]].fp += 2 * ignored <= predicted_areas[p]
+        for p in predicted.keys() - {p for p, _ in found.values()}:
+            ignored = overlap.on_void(p) + overlap.both.get((crowd_of.get(predicted[p]), p), 0)
+            self.tallies[predicted[p]].fp += 2 * ignored <= overlap.predicted[p]
 
     def per_class(self) -> dict[int, Score]:
         """`Label.id` -> its score, for the classes that occur, in the order of the labels."""
@@ -87,16 +82,15 @@ class PanopticQuality:
         return Score(*(float(np.mean([getattr(s, name) for s in scores])) for name in ("pq", "sq", "rq")), len(scores))
 
 
-def _count(
-    truth_ids: np.ndarray, predicted_ids: np.ndarray
-) -> tuple[dict[tuple[int, int], int], dict[int, int], dict[int, int], dict[int, int]]:
-    """Pixels of each pair of ids, of each predicted id on void, and of each true and each predicted id."""
-    truth, predicted, counts = (values.tolist() for values in joint_histogram(truth_ids, predicted_ids))
-    both, areas, predicted_areas = dict(zip(zip(truth, predicted), counts)), {}, {}
-    for t, p, count in zip(truth, predicted, counts):
-        areas[t] = areas.get(t, 0) + count
-        predicted_areas[p] = predicted_areas.get(p, 0) + count
-    return both, {p: count for (t, p), count in both.items() if t == VOID}, areas, predicted_areas
+def matches(overlap: Overlap, truth: Mapping[int, Truth], predicted: Mapping[int, int]) -> dict[int, tuple[int, float]]:
+    """True segment -> the predicted one of its class whose IoU with it is above 1/2, and the IoU; there is one at most."""
+    found = {}
+    for t, p in overlap.both:
+        if t in truth and not truth[t].crowd and predicted.get(p) == truth[t].category:
+            iou = overlap.iou(t, p)
+            if iou > 0.5:
+                found[t] = p, iou
+    return found
 
 
 def _score(tally: Tally) -> Score:

@@ -1,6 +1,7 @@
 """The decoder as tensor operations with static shapes, exported with the network: argmax over P."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +22,12 @@ class DecoderSettings(DetectionSettings):
     score_threshold: the paper's cut-off on detections. void_threshold: on the class probability of a cell's segment, below which
     it is void; the paper has none (0). min_stuff_area: cells that a stuff segment must have, else its pixels are void (C).
     merge: `argmax` over P, or for comparison the `heuristic` of Kirillov et al. 2019 from masks and V; it drops a thing of which
-    less than `overlap` is left by surer ones.
+    less than `overlap` is left by surer ones. SEARCH: the ranges of `training.search`.
     """
 
+    SEARCH: ClassVar[dict[str, tuple[float, float]]] = {
+        "score_threshold": (0.02, 0.6), "nms": (0.3, 0.8), "void_threshold": (0.0, 0.6), "min_stuff_area": (0, 100),
+    }  # fmt: skip
     stride: int = 4
     score_threshold: float = 0.5
     void_threshold: float = 0.0

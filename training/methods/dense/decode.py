@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,9 +25,13 @@ class DecoderSettings(DetectionSettings):
 
     mask_threshold: sigma, on IoU times class probability. levelness: boxes of the level it says; else of the best level
     (supplement, eq. S1-S3). stuff_threshold: on the class probability. min_stuff_area: cells that a stuff segment must have,
-    else its pixels are void.
+    else its pixels are void. SEARCH: the ranges of `training.search`.
     """
 
+    SEARCH: ClassVar[dict[str, tuple[float, float]]] = {
+        "score_threshold": (0.02, 0.4), "nms": (0.3, 0.8), "mask_threshold": (0.1, 0.6), "stuff_threshold": (0.0, 0.7),
+        "min_stuff_area": (0, 100),
+    }  # fmt: skip
     stride: int = 4
     mask_threshold: float = 0.3
     levelness: bool = True

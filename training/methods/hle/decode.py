@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,9 +24,13 @@ class DecoderSettings:
     """stride: pixels per cell of the decoding grid (4, 2 or 1; supplement C). seeds: how many candidates at most.
 
     seed_threshold, merge_threshold, instance_threshold, stuff_threshold: on s, Phi of two seeds, Phi of a pixel, psi.
-    min_stuff_area: cells that a stuff segment must have, else its pixels are void.
+    min_stuff_area: cells that a stuff segment must have, else its pixels are void. SEARCH: the ranges of `training.search`.
     """
 
+    SEARCH: ClassVar[dict[str, tuple[float, float]]] = {
+        "seed_threshold": (0.3, 0.9), "merge_threshold": (0.1, 0.8), "instance_threshold": (0.05, 0.6),
+        "stuff_threshold": (0.0, 0.7), "min_stuff_area": (0, 200),
+    }  # fmt: skip
     stride: int = 2
     seeds: int = 100
     seed_threshold: float = 0.5

@@ -1,0 +1,119 @@
+"""The parameters of the ROS 2 node: names, defaults, ranges, and what they make of the runtime's settings."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from panoptic_ros.core import PanopticError
+from panoptic_ros.engine import BACKENDS, MAX_THREADS
+from panoptic_ros.middleware.outputs import OUTPUTS
+from panoptic_ros.node import Settings
+from panoptic_ros.pipeline import Thresholds
+from panoptic_ros.tracker import RANGES, TrackerSettings
+
+Value = bool | int | float | str | list[str]
+Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """low, high: of a number, both or none. live: may change at any time; others only while the node is unconfigured."""
+
+    name: str
+    default: Value
+    description: str
+    live: bool = False
+    low: float | None = None
+    high: float | None = None
+
+
+_SETTINGS = Settings()
+
+
+def _limit(name: str, what: str) -> Parameter:
+    return Parameter(f"diagnostics.{name}", 0.0, f"{what}; 0 sets no limit", True, 0.0, 1e6)
+
+
+def _tracker(name: str, default: Value) -> Parameter:
+    low, high = RANGES.get(name, (None, None))
+    description = "see TrackerSettings in panoptic_ros/tracker.py"
+    return Parameter(f"tracker.{name}", default, description, True, low, high)
+
+
+PARAMETERS = (
+    Parameter("model", "hle_mnv2", "name of a model, or its folder"),
+    Parameter("backend", "auto", f"auto, {', '.join(BACKENDS)}"),
+    Parameter("device", "auto", "as the backend names it"),
+    Parameter("precision", "fp32", "fp32, or what else the device computes in"),
+    Parameter("threads", 0, "CPU threads of the engine; 0 lets the backend decide", False, 0, MAX_THREADS),
+    Parameter("size", "", "engine input as HxW, such as 256x512; empty takes the model's own"),
+    Parameter("image", "/camera/image_raw", "topic of the images; its /compressed variant is taken where only that is published"),
+    Parameter("depth", "", "topic of depth images registered to the image; with camera_info gives the 3D outputs"),
+    Parameter("camera_info", "", "topic of the image's calibration"),
+    Parameter("target_frame", "", "frame of the 3D outputs; empty takes the camera's own", True),
+    Parameter("depth_tolerance_s", 0.02, "greatest difference between the stamps of an image and its depth", True, 0.0, 10.0),
+    Parameter("points_stride", 4, "pixels from one row and column of the point cloud to the next", True, 1, 64),
+    Parameter("use_cv_bridge", True, "convert images with cv_bridge where it is installed; false: with this package"),
+    Parameter("autostart", True, "configure and activate by itself"),
+    Parameter("lazy", True, "listen to the camera only while somebody subscribes to an output", True),
+    Parameter("outputs", list(OUTPUTS), f"what is published: of {', '.join(OUTPUTS)}", True),
+    Parameter("min_score", 0.0, "things that score less become void", True, 0.0, 1.0),
+    Parameter("min_area", 0, "things with fewer pixels become void", True, 0, 1 << 30),
+    *(_tracker(field.name, field.default) for field in fields(TrackerSettings)),
+    Parameter("diagnostics.max_silence_s", _SETTINGS.max_silence_s, "without an image for longer is an error", True, 0.1, 3600.0),
+    _limit("warn_latency_ms", "median latency from arrival to publication that is a warning"),
+    _limit("error_latency_ms", "median latency from arrival to publication that is an error"),
+    _limit("warn_age_ms", "age of an arriving image, by its stamp, that is a warning"),
+    _limit("error_age_ms", "age of an arriving image, by its stamp, that is an error"),
+    Parameter("diagnostics.log_interval_s", _SETTINGS.log_interval_s, "between log lines on what was dropped", True, 0.0, 3600.0),
+)
+
+
+def check(values: Values, changed: Values, configured: bool) -> None:
+    """Raises PanopticError unless `values`, all of them, may become what `changed` makes of them."""
+    for parameter in PARAMETERS:
+        name = parameter.name
+        if configured and not parameter.live and changed.get(name, values[name]) != values[name]:
+            raise PanopticError(f"{name} can change only while the node is unconfigured: deactivate and clean it up first")
+    new = {**values, **changed}
+    outputs(new)
+    tracker_settings(new)
+    if bool(new["depth"]) != bool(new["camera_info"]):
+        raise PanopticError(f"3D takes both depth and camera_info; they are {new['depth']!r} and {new['camera_info']!r}")
+    if not new["image"].strip("/"):
+        raise PanopticError(f"image is {new['image']!r}; it has to be a topic, such as /camera/image_raw")
+    engine_size(new)
+
+
+def engine_size(values: Values) -> tuple[int, int] | None:
+    """Height and width, None for the model's own."""
+    text = values["size"]
+    if not text:
+        return None
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise PanopticError(f"size is {text!r}; expected HxW, such as 256x512")
+    return int(height), int(width)
+
+
+def outputs(values: Values) -> frozenset[str]:
+    unknown = sorted(set(values["outputs"]) - set(OUTPUTS))
+    if unknown:
+        raise PanopticError(f"outputs are {', '.join(OUTPUTS)}; there is no {', '.join(unknown)}")
+    return frozenset(values["outputs"])
+
+
+def thresholds(values: Values) -> Thresholds:
+    return Thresholds(values["min_score"], values["min_area"])
+
+
+def tracker_settings(values: Values) -> TrackerSettings:
+    return TrackerSettings(**_part(values, "tracker."))
+
+
+def node_settings(values: Values) -> Settings:
+    return Settings(**_part(values, "diagnostics."))
+
+
+def _part(values: Values, prefix: str) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}

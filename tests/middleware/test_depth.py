@@ -1,0 +1,97 @@
+"""Which depth belongs to an image, and what is wrong if none does."""
+
+import numpy as np
+import pytest
+
+from panoptic_ros.core import PanopticError
+from panoptic_ros.middleware import dds_types as types
+from panoptic_ros.middleware import messages
+from panoptic_ros.middleware.depth import Depths
+from panoptic_ros.middleware.frames import depth_of
+from panoptic_ros.projection import Intrinsics, Placement
+
+MS = 1_000_000
+
+
+def header(ms: int, frame: str = "cam") -> types.Header:
+    return messages.header_at(types, ms * MS, frame)
+
+
+def depth_image(ms: int, millimetres: int, frame: str = "cam", shape: tuple[int, int] = (2, 3)) -> types.Image:
+    pixels = np.full(shape, millimetres, "<u2")
+    return types.Image(header(ms, frame), *shape, "16UC1", 0, 2 * shape[1], pixels.tobytes())
+
+
+def info(frame: str = "cam", width: int = 3, height: int = 2, focal: float = 100.0) -> types.CameraInfo:
+    k = [focal, 0.0, 1.0, 0.0, focal, 0.5, 0.0, 0.0, 1.0]
+    return types.CameraInfo(header(0, frame), height, width, k=k)
+
+
+@pytest.fixture
+def depths() -> Depths:
+    found = Depths()
+    found.receive_info(info())
+    for ms, millimetres in ((0, 1000), (33, 2000), (66, 3000)):
+        found.receive_depth(depth_image(ms, millimetres))
+    return found
+
+
+def test_the_nearest_in_time_is_taken(depths: Depths) -> None:
+    view = depths.view(header(40), (2, 3))
+    assert view.depth.tolist() == [[2, 2, 2], [2, 2, 2]] and view.frame_id == "cam"
+    assert view.intrinsics == Intrinsics(100.0, 100.0, 1.0, 0.5)
+
+
+def test_an_image_of_another_size_has_other_intrinsics(depths: Depths) -> None:
+    view = depths.view(header(0), (4, 6))
+    assert view.depth.shape == (4, 6)
+    assert view.intrinsics == Intrinsics(200.0, 200.0, 2.5, 1.5)
+
+
+def test_a_target_frame(depths: Depths) -> None:
+    there = Placement(np.eye(3), np.ones(3))
+    found = Depths(target_frame="map", locate=lambda source, stamp: {"cam": there}[source])
+    found.receive_info(info())
+    found.receive_depth(depth_image(0, 1000))
+    view = found.view(header(0), (2, 3))
+    assert view.frame_id == "map" and view.placement is there
+
+
+def test_a_clock_that_goes_back_forgets(depths: Depths) -> None:
+    depths.receive_depth(depth_image(10, 500))
+    with pytest.raises(PanopticError, match="nearest depth image is 0.056 s from the image, more than 0.02 s"):
+        depths.view(header(66), (2, 3))
+    assert depths.view(header(10), (2, 3)).depth[0, 0] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda d: d.clear(), "no depth image has come yet"),
+        (lambda d: d.receive_info(info("other")), "camera_info is in frame 'other', the image in 'cam'"),
+        (lambda d: d.receive_depth(depth_image(70, 1, "other")), "depth is in frame 'other', the image in 'cam'"),
+        (lambda d: d.receive_info(info(width=0)), "camera_info has size 0x2"),
+        (lambda d: d.receive_info(info(focal=0.0)), "is the camera calibrated"),
+        (lambda d: d.receive_depth(types.Image(header(70), 1, 1, "rgb8", 0, 3, b"abc")), "depth encoding 'rgb8' is not"),
+    ],
+)
+def test_what_is_wrong_is_said(depths: Depths, change: object, reason: str) -> None:
+    change(depths)
+    with pytest.raises(PanopticError, match=reason):
+        depths.view(header(70), (2, 3))
+
+
+def test_without_calibration_there_is_no_view() -> None:
+    found = Depths()
+    found.receive_depth(depth_image(0, 1))
+    with pytest.raises(PanopticError, match="no camera_info has come yet"):
+        found.view(header(0), (2, 3))
+
+
+def test_depth_in_millimetres_and_in_metres() -> None:
+    """REP 118: 0 and NaN are unknown; so is what no camera can mean."""
+    assert depth_of(depth_image(0, 1500, shape=(1, 1))).tolist() == [[1.5]]
+    pixels = np.array([[0.5, np.nan, np.inf, 0.0, -1.0]], ">f4")
+    depth = depth_of(types.Image(header(0), 1, 5, "32FC1", 1, 20, pixels.tobytes()))
+    assert depth[0, 0] == 0.5 and np.isnan(depth[0, 1:]).all()
+    assert np.isnan(depth_of(depth_image(0, 0))).all()
