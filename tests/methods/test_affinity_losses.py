@@ -113,15 +113,17 @@ def queried(box: list[list[float]], category: list[int]) -> Detections:
     return Detections(torch.tensor(box).view(-1, 4).T, torch.ones(len(box)), torch.tensor(category).long())
 
 
-def test_panoptic_loss_by_hand() -> None:
+@pytest.mark.parametrize("sharpness", [1.0, 8.0])
+def test_panoptic_loss_by_hand(sharpness: float) -> None:
     """Without affinity, one row: road, car A found, car B not found. Logits of V are 0: 1/4 for each class, inside a box too."""
     scene = draw("rrAABBrr rrAABBrr")
     net = ideal_affinity.method(affinity=0).network
     output = noise()._replace(semantic=torch.zeros(1, 4, 2, 8))
     owner = torch.tensor([0, -1])
-    found = loss.panoptic_loss(net, output, truth(scene), [(queried([[8, 0, 16, 8]], [CAR]), owner)], SETTINGS)
+    settings = replace(SETTINGS, sharpness=sharpness)
+    found = loss.panoptic_loss(net, output, truth(scene), [(queried([[8, 0, 16, 8]], [CAR]), owner)], settings)
     # channels: road and sky, 1/4 everywhere; the car, 1/4 in its box and 0 elsewhere
-    inside, outside = torch.tensor([0.25, 0.25, 0.25]), torch.tensor([0.25, 0.25, 0.0])
+    inside, outside = (sharpness * torch.tensor([0.25, 0.25, last]) for last in (0.25, 0.0))
     each = [cross_entropy(outside, torch.tensor(0)), cross_entropy(inside, torch.tensor(2))]
     assert found.item() == pytest.approx((8 * each[0].item() + 4 * each[1].item()) / 12)
 
@@ -231,6 +233,7 @@ def test_a_dataset_without_stuff_classes_has_a_finite_loss() -> None:
         ({"segmentation": "dice"}, "unknown settings.loss.segmentation 'dice'; there are cross_entropy, lovasz"),
         ({"boxes": "proposed"}, "unknown settings.loss.boxes 'proposed'; there are predicted, ground_truth"),
         ({"match_threshold": 0.0}, "match_threshold is 0.0"),
+        ({"sharpness": 0.0}, "settings.loss.sharpness is 0.0"),
         ({"panoptic": -1.0}, "settings.loss.panoptic is -1.0; weights are 0 or more"),
     ],
 )

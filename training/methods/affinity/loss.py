@@ -30,7 +30,8 @@ class LossSettings:
     a cell of P3, P4, P5 and P6 (FCOS, for images of 800 rows). segmentation: `cross_entropy` on V, or `lovasz`, its softmax form.
 
     boxes: what the panoptic submodule is trained with, `predicted` boxes or those of the `ground_truth` (A.4). score_threshold:
-    least class probability of those predicted. match_threshold: t, least box IoU of a match. semantic, detection, panoptic:
+    least class probability of those predicted. match_threshold: t, least box IoU of a match. sharpness: factor on P in its cross
+    entropy, which the argmax does not see: potentials of 0 to 1 as logits could never be sure. semantic, detection, panoptic:
     weights of the three losses; that of the mask head is part of the detector's. With panoptic 0 nothing is trained end-to-end.
     """
 
@@ -40,6 +41,7 @@ class LossSettings:
     boxes: str = "predicted"
     score_threshold: float = 0.05
     match_threshold: float = 0.5
+    sharpness: float = 10.0
     semantic: float = 1.0
     detection: float = 0.25
     panoptic: float = 1.0
@@ -54,6 +56,8 @@ class LossSettings:
                 raise PanopticError(f"unknown settings.loss.{key} {getattr(self, key)!r}; there are {', '.join(choices)}")
         if not 0 < self.match_threshold <= 1:
             raise PanopticError(f"settings.loss.match_threshold is {self.match_threshold}; it is an IoU, above 0 and up to 1")
+        if not self.sharpness > 0:
+            raise PanopticError(f"settings.loss.sharpness is {self.sharpness}; expected a number above 0")
         for key in ("semantic", "detection", "panoptic"):
             if getattr(self, key) < 0:
                 raise PanopticError(f"settings.loss.{key} is {getattr(self, key)}; weights are 0 or more")
@@ -114,7 +118,7 @@ def panoptic_loss(network: Network, output: Output, truth: Truth, found: list[Ma
         p, _ = network.panoptic(image, detections, network.masks(image, detections))
         if not len(p):
             continue  # neither stuff classes nor detections: P has no channels
-        total = total + cross_entropy(p.T, goal, ignore_index=-1, reduction="sum")
+        total = total + cross_entropy(s.sharpness * p.T, goal, ignore_index=-1, reduction="sum")
         count += int((goal >= 0).sum())
     return total / max(1, count)
 
