@@ -41,12 +41,12 @@ def method(recipe: recipes.Recipe) -> Method:
     network = found.network.eval()
     with torch.no_grad():
         output = network(torch.from_numpy(np.concatenate(pictures())).permute(0, 3, 1, 2).float())
-        for head, maps in ((network.thing_logits, output.thing_logits[0]), (network.semantic, output.semantic),
+        for head, maps in ((network.detector.thing_logits, output.thing_logits[0]), (network.semantic, output.semantic),
                            (network.levelness, output.levelness)):  # fmt: skip
             scale = 2 / maps.std((0, 2, 3))
             head.weight *= scale.view(-1, 1, 1, 1)
             head.bias.copy_((head.bias - maps.mean((0, 2, 3))) * scale)
-        network.distances.bias.fill_(1.5)  # boxes of several cells
+        network.detector.distances.bias.fill_(1.5)  # boxes of several cells
     return found
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from panoptic_ros.core import PanopticError
 from training.distributed import mean_count, total
 from training.methods.hle.network import Fields, Network, precisions
 from training.methods.hle.targets import Targets, pool_means, pool_sums, targets
+from training.nets.lovasz import class_masks, lovasz, lovasz_softmax, masked_cross_entropy
 
 SEMANTIC_LOSSES = ("lovasz", "cross_entropy", "associative")
 INSTANCE_LOSSES = ("lovasz", "lovasz_hinge", "cross_entropy", "associative")
@@ -126,36 +127,6 @@ def instance_loss(exponent: Tensor, masks: Tensor, known: Tensor, kind: str) -> 
         logit = 1 - exponent / math.log(2)
         return lovasz((1 - logit * (masks.float() * 2 - 1)).relu() * known, masks).sum() / count
     raise AssertionError(kind)  # LossSettings has refused it
-
-
-def lovasz(errors: Tensor, positive: Tensor) -> Tensor:
-    """(N,): eq. 3-5 of each row. errors: (N,P), not negative, 0 where a pixel does not count. positive: (N,P) bool."""
-    ordered, index = errors.sort(dim=1, descending=True)
-    hits = positive.gather(1, index).float()
-    total = hits.sum(1, keepdim=True)
-    jaccard = 1 - (total - hits.cumsum(1)) / (total + (1 - hits).cumsum(1)).clamp_min(1)
-    steps = torch.cat([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], 1)
-    return (ordered * steps).sum(1)
-
-
-def lovasz_softmax(probability: Tensor, semantic: Tensor) -> Tensor:
-    """Eq. 6 over the classes that each image has. probability: (B,C,P). semantic: (B,P), -1 void."""
-    masks, present = class_masks(semantic, probability.shape[1])
-    known = (semantic >= 0).unsqueeze(1)
-    errors = (masks.float() - probability).abs() * known
-    return lovasz(errors[present], masks[present]).sum() / mean_count(present.sum())
-
-
-def masked_cross_entropy(logits: Tensor, semantic: Tensor) -> Tensor:
-    """Mean over the pixels that are not void; 0 where all are."""
-    summed = cross_entropy(logits, semantic, ignore_index=-1, reduction="sum")
-    return summed / mean_count((semantic >= 0).sum())
-
-
-def class_masks(semantic: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """(B,C,P) bool masks and (B,C) bool, which are not empty."""
-    masks = one_hot(semantic + 1, classes + 1)[..., 1:].transpose(1, 2).bool()
-    return masks, masks.any(2)
 
 
 def class_mean_regression(means: Tensor, embedding: Tensor, semantic: Tensor) -> Tensor:
