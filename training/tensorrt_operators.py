@@ -20,9 +20,9 @@ _ANY = _NUMBER | {TensorProto.BOOL}
 TYPES = (
     dict.fromkeys(
         ("AveragePool", "BatchNormalization", "Ceil", "Clip", "Conv", "ConvTranspose", "CumSum", "Elu", "Erf", "Exp", "Floor",
-         "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GroupNormalization", "HardSigmoid", "HardSwish", "InstanceNormalization",
-         "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "MaxPool", "Pow", "QuantizeLinear", "Reciprocal",
-         "Resize", "Round", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Tanh"),
+         "Gemm", "GlobalAveragePool", "GlobalMaxPool", "GridSample", "GroupNormalization", "HardSigmoid", "HardSwish",
+         "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax", "MatMul", "MaxPool", "Pow",
+         "QuantizeLinear", "Reciprocal", "Resize", "Round", "Sigmoid", "Softmax", "Softplus", "Sqrt", "Tanh"),
         _FLOAT,
     )
     | dict.fromkeys(

@@ -85,7 +85,7 @@ class Decoder(nn.Module):
     def confidence(self, probability: Tensor, ids: Tensor, found: Detections) -> Tensor:
         """(1,P) how likely V (C,P) finds the class of the segment that each cell is in; of void, that of the first slot."""
         class_of_slot = torch.cat([self.slots.stuff, found.category])
-        return probability.gather(0, class_of_slot.index_select(0, (ids - 1).clamp_min(0)).unsqueeze(0))
+        return probability.gather(0, class_of_slot.index_select(0, torch.where(ids > 0, ids - 1, 0)).unsqueeze(0))
 
     def heuristic(self, probability: Tensor, masks: Tensor, found: Detections) -> Tensor:
         """(P,) int32 ids: the surest things first, each where no surer one is; elsewhere the likeliest class, if it is stuff."""
