@@ -2,10 +2,10 @@
 
 import importlib
 import importlib.util
-from dataclasses import fields
 
 import numpy as np
 
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.core import Engine, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.preprocess import GREY
@@ -34,7 +34,7 @@ def open_engine(
     except PanopticError:
         raise
     except Exception as error:  # each SDK has its own kinds; what they say is all there is
-        names = ", ".join(field.name for field in fields(Slots))
+        names = ", ".join(outputs_of(finish_of(manifest)))
         raise PanopticError(f"{name} cannot run {manifest.onnx} as image -> {names}: {_reason(error)}") from error
     _check_slots(slots, manifest)
     return engine

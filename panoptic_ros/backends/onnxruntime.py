@@ -1,14 +1,11 @@
 """ONNX Runtime on the CPU."""
 
-from dataclasses import fields
-
 import numpy as np
 import onnxruntime as ort
 
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.core import Engine, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
-
-_OUTPUTS = [field.name for field in fields(Slots)]
 
 
 def open_backend(manifest: Manifest, device: str, precision: str, threads: int) -> Engine:
@@ -25,6 +22,7 @@ class OnnxRuntimeEngine:
     def __init__(self, manifest: Manifest, threads: int) -> None:
         self.size = manifest.size
         self._manifest, self._threads = manifest, threads
+        self._finish = finish_of(manifest)
         self._session = self._open(manifest.onnx.read_bytes())
         self._network_session: ort.InferenceSession | None = None
         self.description = {
@@ -36,10 +34,10 @@ class OnnxRuntimeEngine:
         }
 
     def run(self, image: np.ndarray) -> Slots:
-        outputs = self._session.run(_OUTPUTS, {"image": image})
+        outputs = self._session.run(outputs_of(self._finish), {"image": image})
         for output in outputs:
             output.flags.writeable = False
-        return Slots(*outputs)
+        return self._finish(*outputs)
 
     def run_network_only(self, image: np.ndarray) -> None:
         if self._network_session is None:

@@ -1,14 +1,12 @@
 """OpenVINO: the default on CPUs."""
 
-from dataclasses import fields
-
 import numpy as np
 import openvino as ov
 
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.core import Engine, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
-_OUTPUTS = tuple(field.name for field in fields(Slots))
 _PRECISIONS = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
 
 
@@ -35,6 +33,7 @@ class OpenVinoEngine:
     def __init__(self, core: ov.Core, manifest: Manifest, device: str, config: dict[str, object]) -> None:
         self.size = manifest.size
         self._core, self._manifest, self._device, self._config = core, manifest, device, config
+        self._finish = finish_of(manifest)
         compiled = core.compile_model(self._read(), device, config)
         self._request = compiled.create_infer_request()
         self._network_request: ov.InferRequest | None = None
@@ -49,7 +48,7 @@ class OpenVinoEngine:
 
     def run(self, image: np.ndarray) -> Slots:
         _infer(self._request, image)
-        return Slots(*(_view(self._request.get_tensor(name)) for name in _OUTPUTS))
+        return self._finish(*(_view(self._request.get_tensor(name)) for name in outputs_of(self._finish)))
 
     def run_network_only(self, image: np.ndarray) -> None:
         if self._network_request is None:
