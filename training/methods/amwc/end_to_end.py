@@ -26,6 +26,7 @@ class EndToEndSettings:
 
     scale: w. perturbations: N. largest: lambda is drawn from 1 to it. drop: part of the costs that are set to zero (table 2).
     min_thing_area, min_stuff_area: pixels, t of eq. 6. soft_misses: see `surrogate_quality`; false is eq. 6 to the letter.
+    separate: the losses of section A.4 instead, an ablation.
     """
 
     enabled: bool = False
@@ -36,6 +37,7 @@ class EndToEndSettings:
     min_thing_area: int = 200
     min_stuff_area: int = 2048
     soft_misses: bool = True
+    separate: bool = False
 
     def __post_init__(self) -> None:
         if self.perturbations < 1 or self.largest < 1:
@@ -46,21 +48,41 @@ class EndToEndSettings:
             raise PanopticError(f"settings.end_to_end.drop is {self.drop}; expected 0 to below 1")
 
 
+@dataclass(frozen=True)
+class Solved:
+    """The problems of a batch and their cuts. class_cost: (B,C,H,W) and edge_cost: (B,2D,H,W), some costs dropped.
+
+    distances: (D,), those that fit the grid. lambdas: (N,) interpolation ranges, drawn for this batch.
+    """
+
+    class_cost: Tensor
+    edge_cost: Tensor
+    distances: list[int]
+    cuts: list[Cut]
+    lambdas: list[float]
+
+
+def solve(output: Output, things: np.ndarray, distances: Sequence[int], s: EndToEndSettings) -> Solved:
+    """output: float32. things: (C,) bool."""
+    distances = [d for d in distances if d <= min(output.class_cost.shape[2:])]
+    # zeros without the rescaling of dropout (section A.2)
+    costs = output.class_cost, output.edge_cost[:, : 2 * len(distances)]
+    class_cost, edge_cost = (cost * (dropout(torch.ones_like(cost), s.drop) > 0) for cost in costs)
+    lambdas = (1 + (s.largest - 1) * torch.rand(s.perturbations)).tolist()
+    return Solved(class_cost, edge_cost, distances, cuts_of(class_cost, edge_cost, distances, things), lambdas)
+
+
 def panoptic_loss(
     output: Output, semantic: Tensor, instance: Tensor, things: Tensor, distances: Sequence[int], s: EndToEndSettings
 ) -> Tensor:
     """w (1 - surrogate PQ) of the batch, 0 where all of it is void. output: float32. semantic, instance: (B,h/4,w/4), -1 none."""
-    distances = [d for d in distances if d <= min(semantic.shape[1:])]
-    # zeros without the rescaling of dropout (section A.2)
-    costs = output.class_cost, output.edge_cost[:, : 2 * len(distances)]
-    class_cost, edge_cost = (cost * (dropout(torch.ones_like(cost), s.drop) > 0) for cost in costs)
-    cuts = cuts_of(class_cost, edge_cost, distances, things.cpu().numpy())
-    truth = zip(cuts, semantic.cpu().numpy(), instance.cpu().numpy(), strict=True)
-    liftings = [lift(cut, classes, objects, things.cpu().numpy()) for cut, classes, objects in truth]
+    kinds = things.cpu().numpy()
+    batch = solve(output, kinds, distances, s)
+    truth = zip(batch.cuts, semantic.cpu().numpy(), instance.cpu().numpy(), strict=True)
+    liftings = [lift(cut, classes, objects, kinds) for cut, classes, objects in truth]
     if not any(len(lifting.category) for lifting in liftings):
-        return class_cost.sum() * 0
-    lambdas = (1 + (s.largest - 1) * torch.rand(s.perturbations)).tolist()
-    found = ThroughCut.apply(class_cost, edge_cost, liftings, distances, lambdas)
+        return batch.class_cost.sum() * 0
+    found = ThroughCut.apply(batch.class_cost, batch.edge_cost, liftings, batch.distances, batch.lambdas)
     least_area = torch.where(things, float(s.min_thing_area), float(s.min_stuff_area))
     pairs = pairs_of(found, liftings, least_area, STRIDE**2)
     return s.scale * (1 - surrogate_quality(pairs, len(things), s.soft_misses))

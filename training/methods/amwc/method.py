@@ -12,6 +12,7 @@ from training.methods.amwc.decode import Costs, DecoderSettings
 from training.methods.amwc.end_to_end import EndToEndSettings, panoptic_loss
 from training.methods.amwc.loss import LossSettings, losses
 from training.methods.amwc.network import STRIDE, Network, NetworkSettings
+from training.methods.amwc.separate import separate_losses
 from training.nets.graph import Graph
 
 
@@ -48,9 +49,12 @@ class Method:
         output = self.network(image)
         with torch.autocast(image.device.type, enabled=False):
             output, things = tree_map(Tensor.float, output), self.things.to(image.device)
-            if s.end_to_end.enabled:
-                return {"panoptic": panoptic_loss(output, semantic, instance, things, s.network.distances, s.end_to_end)}
-            return losses(output, semantic, instance, things, s.network.distances, s.loss)
+            truth = semantic, instance, things, s.network.distances
+            if not s.end_to_end.enabled:
+                return losses(output, *truth, s.loss)
+            if s.end_to_end.separate:
+                return separate_losses(output, *truth, s.end_to_end, s.loss)
+            return {"panoptic": panoptic_loss(output, *truth, s.end_to_end)}
 
     def graph(self) -> Graph:
         """The module to export, of the network as it is now, up to the costs; then the solver."""
