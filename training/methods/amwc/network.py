@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from panoptic_ros.core import PanopticError
-from training.nets.deeplab import ASPP, DecoderStep, backbone, conv
+from training.nets.deeplab import ASPP, DecoderStep, backbone, conv, separable_conv
 
 STRIDE = 4
 """Pixels per cell of the costs (section 4.2)."""
@@ -64,7 +64,7 @@ class Network(nn.Module):
         self.trunk = Trunk(s)
         self.semantic = nn.Conv2d(s.semantic_skips[-1][2], classes, 1)
         width = s.affinity_skips[-1][2] + classes
-        self.join = nn.Sequential(conv(width, s.joined, 3), conv(s.joined, s.joined, 3))
+        self.join = nn.Sequential(conv(width, s.joined), separable_conv(s.joined, s.joined, 3))
         self.classifiers = nn.ModuleList([NearEdges(s.joined), *(FarEdges(s.joined, d) for d in s.distances[1:])])
         self.features = nn.Conv2d(s.joined, s.embedding, 1)
         self.register_buffer("pixel_mean", torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1))
@@ -120,23 +120,24 @@ class NearEdges(nn.Sequential):
     """Features (B,N,H,W) -> costs (B,2,H,W) of the edges to the right and down neighbour (figure 6, Q_1)."""
 
     def __init__(self, width: int) -> None:
-        super().__init__(conv(width, width, 3), nn.Conv2d(width, 2, 1))
+        super().__init__(separable_conv(width, width, 3), nn.Conv2d(width, 2, 1))
 
 
 class FarEdges(nn.Module):
     """Features (B,N,H,W) -> costs (B,2,H,W) of the edges of a distance > 1, from differences of features (figure 6).
 
-    Horizontal and vertical edges are classified together where their middles are, because an oblique boundary cuts both;
-    then each cost moves to the cell where its edge begins.
+    A separable convolution sees the two directions apart, the last layer both together where their middles are, because an
+    oblique boundary cuts both; then each cost moves to the cell where its edge begins.
     """
 
     def __init__(self, width: int, distance: int) -> None:
         super().__init__()
-        self.distance = distance
+        self.distance, both = distance, 2 * width
         self.mix = nn.Sequential(
-            nn.Conv2d(2 * width, 2 * width, 3, padding=1, groups=2, bias=False), nn.BatchNorm2d(2 * width), nn.ReLU()
-        )
-        self.cost = nn.Conv2d(2 * width, 2, 1)
+            nn.Conv2d(both, both, 3, padding=1, groups=both, bias=False), nn.BatchNorm2d(both), nn.ReLU(),
+            nn.Conv2d(both, both, 1, groups=2, bias=False), nn.BatchNorm2d(both), nn.ReLU(),
+        )  # fmt: skip
+        self.cost = nn.Conv2d(both, 2, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         right, down = self.cost(self.mix(differences(x, self.distance))).split(1, 1)
