@@ -105,13 +105,16 @@ class Solver:
 
 
 def settings_of(content: Mapping[str, Any]) -> CutSettings:
-    """The settings of a manifest. Raises PanopticError for unknown keys and values out of range."""
+    """The settings of a manifest. Raises PanopticError for unknown keys, and for values that are no numbers or out of range."""
     known = {field.name for field in fields(CutSettings)}
     if set(content) - known or "distances" not in content:
         raise PanopticError(f"solver has the keys {', '.join(content)}; the keys are {', '.join(sorted(known))}, with distances")
-    found = CutSettings(**content | {"distances": tuple(content["distances"])})
+    distances, numbers = content["distances"], [value for key, value in content.items() if key != "distances"]
+    if type(distances) is not list or {type(d) for d in distances} != {int} or {type(n) for n in numbers} - {int, float}:
+        raise PanopticError(f"solver is {dict(content)}: distances is a list of whole numbers, the others are numbers")
+    found = CutSettings(**content | {"distances": tuple(distances)})
     low = min(found.min_thing_area, found.min_stuff_area, found.time_budget_s)
-    if low < 0 or not 1 <= found.things <= 100 or not 0 <= found.min_probability < 1:
+    if low < 0 or type(found.things) is not int or not 1 <= found.things <= 100 or not 0 <= found.min_probability < 1:
         raise PanopticError(f"solver is {dict(content)}: areas from 0, 1 to 100 things, min_probability from 0 to below 1")
     return found
 

@@ -137,7 +137,23 @@ def test_labels_of_one_kind_are_refused(things: tuple[bool, ...]) -> None:
 
 def test_settings_of_a_manifest() -> None:
     assert settings_of({"distances": [1, 4], "min_thing_area": 3}) == CutSettings((1, 4), min_thing_area=3)
-    for wrong in ({"min_thing_area": 3}, {"distances": [1], "speed": 1}, {"distances": [1], "things": 0},
-                  {"distances": [1], "min_stuff_area": -1}, {"distances": [1], "min_probability": 1.0}):  # fmt: skip
-        with pytest.raises(PanopticError, match="solver"):
-            settings_of(wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"min_thing_area": 3},
+        {"distances": "14"},
+        {"distances": []},
+        {"distances": ["1"]},
+        {"distances": [1], "speed": 1},
+        {"distances": [1], "things": 0},
+        {"distances": [1], "things": 2.5},
+        {"distances": [1], "min_thing_area": "3"},
+        {"distances": [1], "min_stuff_area": -1},
+        {"distances": [1], "min_probability": 1.0},
+    ],
+)
+def test_settings_that_are_none_are_refused(wrong: dict) -> None:
+    with pytest.raises(PanopticError, match="solver"):
+        settings_of(wrong)
