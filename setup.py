@@ -9,11 +9,14 @@ SHARE = Path("share") / NAME
 
 OPENVINO = ["openvino>=2024.6,<2027"]
 ONNXRUNTIME = ["onnxruntime>=1.18,<2"]
+TENSORRT = ["tensorrt>=10.12,<12", "cuda-python>=12.6,<14"]
+EXPORT = ["onnx>=1.17,<2", *ONNXRUNTIME]
 DDS = ["cyclonedds>=11,<12"]
 NUMBA = ["numba>=0.60,<0.70"]
 BAGS = ["rosbags>=0.11,<0.12"]
 TRAIN = ["torch>=2.6,<3", "onnx>=1.17,<2", "onnxscript>=0.5,<1", "omegaconf>=2.3,<3", "tqdm>=4.66,<5", "matplotlib>=3.8,<4",
-         "mujoco>=3.2,<5", "pycocotools>=2.0.8,<3", "jinja2>=3.1,<4", "optuna>=4,<5"]  # fmt: skip
+         "mujoco>=3.2,<5", "pycocotools>=2.0.8,<3", "jinja2>=3.1,<4", "optuna>=4,<5",
+         "tensorboard>=2.17,<3"]  # fmt: skip
 TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "setuptools>=64"]
 
 
@@ -36,7 +39,7 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),
-        *shared("engines", "manifest.json", "*.onnx", "*.md"),
+        *shared("engines", "*.json", "*.onnx", "*.md"),
         *shared("launch", "*.py"),
         *shared("config", "*.yaml"),
     ],
@@ -44,6 +47,8 @@ setup(
     extras_require={
         "openvino": OPENVINO,
         "onnxruntime": ONNXRUNTIME,
+        "tensorrt": TENSORRT,
+        "export": EXPORT,
         "dds": DDS,
         "bags": BAGS,
         "amwc": NUMBA,

@@ -16,9 +16,11 @@ from launch_ros.substitutions import FindPackageShare
 PARAMETERS = {
     "model": "name of a model, or its folder",
     "image": "topic of the images; /camera/image_raw unless params_file says otherwise",
-    "backend": "auto, openvino, onnxruntime",
+    "backend": "auto, openvino, onnxruntime, tensorrt, torch_export",
     "device": "as the backend names it",
-    "precision": "fp32, or what else the device computes in",
+    "precision": "fp32, bf16, fp16, int8 or int8+bf16, what the device has",
+    "verify": "compare the engine with the model's fp32 file on a CPU before it is used",
+    "build_only": "open the engine, which builds what a GPU needs, and end",
     "depth": "topic of depth images registered to the image",
     "camera_info": "topic of the image's calibration; with depth gives the 3D outputs",
     "target_frame": "frame of the 3D outputs",
@@ -32,7 +34,7 @@ OTHERS = {
     "params_file": (PathJoinSubstitution([FindPackageShare("panoptic_ros"), "config", "panoptic.yaml"]), "YAML of parameters"),
     "use_respawn": ("false", "start the node again when it ends"),
     "log_level": ("info", "debug, info, warn, error"),
-    "source": ("", "a clip, a folder of images, a bag, a device such as /dev/video0, or street: published on `image`"),
+    "source": ("", "a clip, a folder of images, a bag, a device such as /dev/video0, or street: published on the topic `image`"),
     "source_arguments": ("", "more for `python -m panoptic_ros camera`, such as '--rate 5'"),
     "python": (
         str(Path(os.environ["VIRTUAL_ENV"]) / "bin" / "python") if "VIRTUAL_ENV" in os.environ else "",
@@ -59,9 +61,12 @@ def _processes(context: LaunchContext) -> list[ExecuteProcess]:
     )  # fmt: skip
     if not said["source"]:
         return [node]
+    topic = said["image"] or "/camera/image_raw"
+    if said["namespace"] and not topic.startswith("/"):
+        topic = f"/{said['namespace'].strip('/')}/{topic}"
     camera = ExecuteProcess(
         cmd=[said["python"] or "python3", "-m", "panoptic_ros", "camera", said["source"], "--middleware", "ros",
-             "--topic", said["image"] or "/camera/image_raw", "--restamp", "--loop", *said["source_arguments"].split()],
+             "--topic", topic, "--restamp", "--loop", *said["source_arguments"].split()],
         output="screen",
     )  # fmt: skip
     return [node, camera]

@@ -13,11 +13,17 @@ def generate_launch_description() -> LaunchDescription:
         [
             DeclareLaunchArgument("bag", description="a rosbag2: its folder, or the .mcap or .db3 in it"),
             DeclareLaunchArgument("speed", default_value="1.0", description="times as fast"),
+            DeclareLaunchArgument("bag_arguments", default_value="", description="more, such as '--bag-topic /front/image_raw'"),
             IncludeLaunchDescription(
                 PythonLaunchDescriptionSource(camera),
                 launch_arguments={
                     "source": LaunchConfiguration("bag"),
-                    "source_arguments": ["--wait-for-subscriber --speed ", LaunchConfiguration("speed")],
+                    "source_arguments": [
+                        "--wait-for-subscriber --speed ",
+                        LaunchConfiguration("speed"),
+                        " ",
+                        LaunchConfiguration("bag_arguments"),
+                    ],  # fmt: skip
                 }.items(),
             ),
         ]

@@ -1,6 +1,7 @@
 """The few types that everything speaks."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +63,22 @@ class Slots:
     category: np.ndarray
     score: np.ndarray
     embedding: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """How a backend shall run a model.
+
+    device: as the backend names it, or `auto`. precision: of the network's arithmetic; fp16 and int8 are files of their own
+    (`panoptic_ros.variant`). threads: of the CPU, 0 leaves them to the backend. pin: each thread stays on its core.
+    cache: folder for what the backend compiles; None is the backend's choice.
+    """
+
+    device: str = "auto"
+    precision: str = "fp32"
+    threads: int = 0
+    pin: bool = False
+    cache: Path | None = None
 
 
 class Engine(Protocol):

@@ -2,34 +2,48 @@
 
 import importlib
 import importlib.util
+import os
+from pathlib import Path
 
 import numpy as np
 
+from panoptic_ros import variant
 from panoptic_ros.answer import finish_of, outputs_of
-from panoptic_ros.core import Engine, PanopticError, Slots
+from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.preprocess import GREY
 
 BACKENDS = ("openvino", "onnxruntime")
 """In the order in which `auto` takes them; each is the name of its module, of its SDK's module and of its SDK's package."""
 
+CHOSEN = {"tensorrt": "tensorrt", "torch_export": "torch"}
+"""Backends that run only where they are asked for by name, with the package of their SDK."""
+
 MAX_THREADS = 1024
 
 
 def open_engine(
-    manifest: Manifest, backend: str = "auto", device: str = "auto", precision: str = "fp32", threads: int = 0
-) -> Engine:
+    manifest: Manifest, backend: str = "auto", device: str = "auto", precision: str = "fp32", threads: int = 0,
+    pin: bool = False, cache: Path | None = None,
+) -> Engine:  # fmt: skip
     """The engine of a model, compiled for `manifest.size`, checked against the manifest and warmed up by one grey image.
 
-    device, precision: as the backend names them, `auto` and `fp32` work everywhere. threads: 0 leaves it to the backend.
+    The options are those of `core.EngineOptions`; fp16, int8 and int8+bf16 take the model's file of that precision.
     Raises PanopticError for a name that is unknown or not installed, or if the model is no engine as the manifest describes it.
     """
     if not 0 <= threads <= MAX_THREADS:
         raise PanopticError(f"threads={threads} is out of range: 0 (the backend decides) to {MAX_THREADS}")
+    cores = len(os.sched_getaffinity(0))
+    if pin and threads > cores:
+        raise PanopticError(f"threads={threads} cannot be pinned: this process has {cores} cores")
     name = _installed(backend)
+    options = EngineOptions(device, precision, threads, pin, cache)
+    file = precision.partition("+")[0]
+    if file in variant.PRECISIONS:
+        manifest = variant.load(manifest, file)
     module = importlib.import_module(f"panoptic_ros.backends.{name}")
     try:
-        engine: Engine = module.open_backend(manifest, device, precision, threads)
+        engine: Engine = module.open_backend(manifest, options)
         slots = engine.run(np.full((1, *manifest.size, 3), GREY, np.uint8))
     except PanopticError:
         raise
@@ -42,13 +56,14 @@ def open_engine(
 
 def _installed(backend: str) -> str:
     """The backend to take. Raises PanopticError if it is unknown or its SDK is missing."""
-    if backend not in ("auto", *BACKENDS):
-        raise PanopticError(f"unknown backend {backend!r}: backends are auto, {', '.join(BACKENDS)}")
+    if backend not in ("auto", *BACKENDS, *CHOSEN):
+        raise PanopticError(f"unknown backend {backend!r}: backends are auto, {', '.join((*BACKENDS, *CHOSEN))}")
     wanted = BACKENDS if backend == "auto" else (backend,)
     for name in wanted:
-        if importlib.util.find_spec(name):
+        if importlib.util.find_spec(CHOSEN.get(name, name)):
             return name
-    raise PanopticError(f"{' or '.join(wanted)} is not installed: run `pip install {wanted[0]}`")
+    packages = [CHOSEN.get(name, name) for name in wanted]
+    raise PanopticError(f"{' or '.join(packages)} is not installed: run `pip install {packages[0]}`")
 
 
 def _check_slots(slots: Slots, manifest: Manifest) -> None:

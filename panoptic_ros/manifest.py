@@ -31,8 +31,9 @@ class Manifest:
 
     onnx: the file, its hash checked. size: (h, w) of the engine input, multiples of `size_multiple`. decode_stride: input
     pixels per cell of the decoding grid. network_output: the tensor between network and decoder. slots: K. embedding: E.
-    decoder: the method's settings, baked into the graph and carried here for information only. solver: settings of the solver
-    that makes slots of the graph's costs (`panoptic_ros.answer`); empty where the graph's outputs are slots.
+    decoder: the method's settings, baked into the graph and carried here for information only. sha256: of the file; empty where
+    there is none. precision: of the file, fp32 or one of `panoptic_ros.variant`. solver: settings of
+    the solver that makes slots of the graph's costs (`panoptic_ros.answer`); empty where the graph's outputs are slots.
     """
 
     model: str
@@ -50,6 +51,8 @@ class Manifest:
     recipe: str
     decoder: Mapping[str, Any]
     solver: Mapping[str, Any] = field(default_factory=dict)
+    sha256: str = ""
+    precision: str = "fp32"
 
     @property
     def grid_size(self) -> tuple[int, int]:
@@ -74,12 +77,12 @@ def load(name_or_path: str | Path) -> Manifest:
     except (OSError, ValueError) as error:
         raise PanopticError(f"cannot read {file}: {error}") from error
     content = _OPTIONAL | content if isinstance(content, dict) else content
-    _check_keys(content, _KEYS, str(file))
+    check_keys(content, _KEYS, str(file))
     if content["format"] != FORMAT:
         raise PanopticError(f"{file} has format {content['format']}; this version reads format {FORMAT}")
     _check_numbers(content, str(file))
-    onnx = _checked_onnx(file.parent / content["onnx"], content["sha256"])
-    fields = {key: content[key] for key in _KEYS if key not in ("format", "sha256")}
+    onnx = checked_file(file.parent / content["onnx"], content["sha256"])
+    fields = {key: content[key] for key in _KEYS if key != "format"}
     size, labels = tuple(content["size"]), _labels(content["labels"], str(file))
     return Manifest(**fields | {"onnx": onnx, "size": size, "labels": labels})
 
@@ -114,7 +117,8 @@ def _find(name_or_path: str | Path) -> Path:
     raise PanopticError(f"unknown model {str(name_or_path)!r}: {choices} (a folder with a manifest.json is one too)")
 
 
-def _check_keys(content: Any, keys: Mapping[str, type], where: str) -> None:
+def check_keys(content: Any, keys: Mapping[str, type], where: str) -> None:
+    """Raises PanopticError unless content is an object with exactly these keys and types. where: for the message."""
     if not isinstance(content, dict):
         raise PanopticError(f"{where} is a {type(content).__name__}; expected an object with {', '.join(keys)}")
     for problem, names in (("unknown", set(content) - set(keys)), ("missing", set(keys) - set(content))):
@@ -143,7 +147,8 @@ def _check_size(size: Any, multiple: int, where: str) -> None:
         raise PanopticError(f"{where}: size {shown} is not possible: height and width are positive multiples of {multiple}")
 
 
-def _checked_onnx(file: Path, sha256: str) -> Path:
+def checked_file(file: Path, sha256: str) -> Path:
+    """The file. Raises PanopticError if it cannot be read or has another hash."""
     try:
         actual = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:
@@ -156,7 +161,7 @@ def _checked_onnx(file: Path, sha256: str) -> Path:
 def _labels(entries: list[Any], where: str) -> tuple[Label, ...]:
     labels: dict[int, Label] = {}
     for entry in entries:
-        _check_keys(entry, _LABEL_KEYS, f"{where}: label {entry!r}")
+        check_keys(entry, _LABEL_KEYS, f"{where}: label {entry!r}")
         label = Label(entry["id"], entry["name"], entry["thing"], tuple(entry["color"]))
         if not 1 <= label.id <= MAX_LABEL or label.id in labels:
             raise PanopticError(f"{where}: label id {label.id} is out of range or used twice; ids are 1..{MAX_LABEL}, unique")

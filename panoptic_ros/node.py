@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Condition
+from threading import Condition, Event, Thread
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ log = logging.getLogger(__name__)
 OK, WARN, ERROR = 0, 1, 2
 """Levels of diagnostic_msgs/DiagnosticStatus."""
 _REPORT_PERIOD_S = 1.0
+_STEP_S, _STOP_S = 0.1, 5.0
 _WINDOW = 128
 """Frames that rates and latencies are taken over."""
 
@@ -145,10 +146,12 @@ class Node:
             self._arrive()
             self._drop(error)
 
-    def watch(self) -> None:
-        """Silence counts from now on, for an input that is only just listened to."""
+    def start_anew(self) -> None:
+        """For an input that is only just listened to: silence counts from now on, and what still waits is dropped."""
         with self._changed:
             self._started_s = time.monotonic()
+            self._dropped_newer += self._waiting is not None
+            self._waiting = None
 
     def step(self, timeout_s: float) -> bool:
         """Answers the newest message, waiting up to `timeout_s` for one. False if none came."""
@@ -308,6 +311,30 @@ class Node:
             **{f"{stage}_ms": f"p50 {p50:.2f} p99 {p99:.2f}" for stage, (p50, p99) in stages.items()},
             **self._info,
         }
+
+
+class Worker:
+    """Answers images in a thread of its own until it is stopped."""
+
+    def __init__(self, core: Node) -> None:
+        self._core = core
+        self._stop = Event()
+        self._thread = Thread(target=self._work, name="answer", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> bool:
+        """False if it still works on an image after _STOP_S; it ends once that is answered."""
+        self._stop.set()
+        self._thread.join(_STOP_S)
+        return not self.alive
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            self._core.step(_STEP_S)
 
 
 def stamp_ns(header: Any) -> int:

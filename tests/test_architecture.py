@@ -42,7 +42,7 @@ def test_the_runtime_knows_neither_training_nor_torch() -> None:
 
 def test_each_sdk_is_imported_by_its_own_backend_only() -> None:
     for sdk in ("openvino", "onnxruntime", "tensorrt"):
-        assert importers(RUNTIME, sdk) <= {f"panoptic_ros/backends/{sdk}.py"}
+        assert importers([file for file in RUNTIME if not file.match(f"panoptic_ros/backends/{sdk}*.py")], sdk) == set()
 
 
 def test_each_middleware_is_imported_by_its_own_files_only() -> None:
@@ -63,6 +63,14 @@ def test_no_method_imports_another(method: str) -> None:
 
 def test_init_files_are_empty() -> None:
     assert [file for file in RUNTIME + TRAINING if file.name == "__init__.py" and file.read_text()] == []
+
+
+def test_a_precision_is_made_without_torch() -> None:
+    """A robot has the bundled model.onnx, and need not have torch."""
+    code = "import sys, training.export_trt; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    assert "training.precision.half" in loaded
+    assert {"torch", "omegaconf", "tensorrt", "openvino"}.isdisjoint(loaded)
 
 
 def test_the_pipeline_loads_only_what_it_needs() -> None:

@@ -1,5 +1,6 @@
 """The engines themselves: the same answer from every SDK, and a clear refusal of what is no engine."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def test_the_network_runs_alone_and_changes_nothing(engine: Engine) -> None:
 
 
 def test_the_description_says_what_runs(engine: Engine) -> None:
-    assert set(engine.description) == {"backend", "version", "device", "precision", "threads"}
+    assert {"backend", "version", "device", "precision", "threads"} <= set(engine.description)
     assert engine.description["precision"] == "fp32"
     assert engine.description["device"].startswith("CPU")
 
@@ -84,23 +85,68 @@ def test_threads_are_obeyed(tiny: Manifest) -> None:
         assert open_engine(tiny, backend, threads=1).description["threads"] == "1"
 
 
-def test_bf16_runs_or_is_refused(tiny: Manifest) -> None:
+def test_pinned_threads_give_the_same_answer(tiny: Manifest) -> None:
+    image, threads = tiny_engine.scene()[np.newaxis], len(os.sched_getaffinity(0))
+    for backend in BACKENDS:
+        assert open_engine(tiny, backend, threads=threads, pin=True).run(image).category.tolist() == [7, 23, 26, 26, 24]
+
+
+def test_openvino_keeps_what_it_compiled(tiny: Manifest, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    image = tiny_engine.scene()[np.newaxis]
+    first = open_engine(tiny, "openvino", cache=tmp_path).run(image).ids.copy()
+    (blob,) = tmp_path.glob("*.blob")
+    assert (open_engine(tiny, "openvino", cache=tmp_path).run(image).ids == first).all()
+    blob.write_bytes(blob.read_bytes()[:100])  # a start that was killed, a full disk
+    assert (open_engine(tiny, "openvino", cache=tmp_path).run(image).ids == first).all()
+
+
+def test_openvino_trusts_no_cache_that_others_can_write_to(tiny: Manifest, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    with pytest.raises(PanopticError, match="can be written by others"):
+        open_engine(tiny, "openvino", cache=tmp_path / "open")
+
+
+@pytest.fixture
+def half_engine(tiny: Manifest) -> Engine:
+    """The tiny engine in bf16, where the CPU has it."""
     pytest.importorskip("openvino")
     try:
-        assert open_engine(tiny, "openvino", precision="bf16").description["precision"] == "bf16"
+        return open_engine(tiny, "openvino", precision="bf16")
     except PanopticError as error:
         assert "it computes in fp32" in str(error)  # noqa: PT017
+        pytest.skip("this CPU has no bf16")
+
+
+def test_bf16_rounds_the_network_and_not_the_decoder(half_engine: Engine) -> None:
+    """Its scores are shares of 384 cells, which bf16 with its 8 bits cannot hold."""
+    slots = half_engine.run(tiny_engine.scene()[np.newaxis])
+    assert half_engine.description["precision"] == "bf16"
+    assert slots.score == pytest.approx([160 / 384, 188 / 384, 24 / 384, 0, 12 / 384], rel=1e-6)
+    assert slots.category.tolist() == [7, 23, 26, 26, 24]
+
+
+def test_the_network_alone_leaves_a_bf16_engine_intact(half_engine: Engine) -> None:
+    image = tiny_engine.scene()[np.newaxis]
+    before = half_engine.run(image).ids.copy()
+    half_engine.run_network_only(np.zeros_like(image))
+    assert (half_engine.run(image).ids == before).all()
 
 
 @pytest.mark.parametrize(
     ("choice", "message"),
     [
-        ({"backend": "tensorflow"}, "unknown backend 'tensorflow': backends are auto, openvino, onnxruntime"),
+        ({"backend": "tensorflow"}, "unknown backend 'tensorflow': backends are auto, openvino, onnxruntime, tensorrt"),
         ({"backend": "openvino", "device": "tpu"}, "no device 'tpu': devices are auto, cpu"),
         ({"backend": "onnxruntime", "device": "tpu"}, "no device 'tpu' here: choices are auto, cpu"),
         ({"backend": "openvino", "precision": "int4"}, "precision 'int4' is not possible .*fp32"),
-        ({"backend": "onnxruntime", "precision": "bf16"}, "no precision 'bf16' here: choices are fp32"),
+        ({"backend": "onnxruntime", "precision": "bf16"}, "no precision 'bf16' here: choices are fp32, int8"),
         ({"threads": -1}, "threads=-1 is out of range: 0"),
+        ({"threads": 1024, "pin": True}, "threads=1024 cannot be pinned: this process has"),
+        ({"precision": "int8+bf16"}, "has no int8 file"),
+        ({"precision": "int8"}, r"has no int8 file: .*model.int8.json does not exist; run .*--precision int8"),
     ],
 )
 def test_an_unknown_choice_is_answered_with_the_possible_ones(tiny: Manifest, choice: dict, message: str) -> None:
@@ -114,6 +160,8 @@ def test_a_missing_sdk_is_answered_with_how_to_install_it(tiny: Manifest, monkey
         open_engine(tiny, "onnxruntime")
     with pytest.raises(PanopticError, match="openvino or onnxruntime is not installed: run `pip install openvino`"):
         open_engine(tiny)
+    with pytest.raises(PanopticError, match="torch is not installed: run `pip install torch`"):
+        open_engine(tiny, "torch_export")
 
 
 def test_auto_takes_what_is_installed(tiny: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:

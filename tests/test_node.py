@@ -173,10 +173,18 @@ def test_who_is_paused_hears_no_silence() -> None:
     time.sleep(0.3)
     assert (node.report().level, node.report().message) == (OK, "paused: nobody subscribes")
     node.paused = ""
-    node.watch()
+    node.start_anew()
     assert node.report().level == OK
     time.sleep(0.3)
     assert node.report().level == ERROR
+
+
+def test_what_waited_is_not_answered_after_a_pause() -> None:
+    published = Published()
+    node = Node(Pipeline(), published, "/image")
+    node.receive(image(0))
+    node.start_anew()
+    assert not node.step(0) and node.counts == Counts(received=1, dropped_newer=1)
 
 
 @pytest.mark.parametrize(

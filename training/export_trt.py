@@ -1,187 +1,173 @@
-"""Export a checkpoint to `engines/<model>/`: the whole graph, decoding included, as ONNX with its manifest, and verify it.
+"""Make a model's engine: ONNX from a checkpoint, the same in FP16 or INT8, verified, and the TensorRT plan where a GPU is.
 
-    python -m training.export_trt --model hle_mnv2 [decoder.seed_threshold=0.4 ...]
+    python -m training.export_trt --model hle_mnv2 [decoder.seed_threshold=0.4 ...]     runs/hle_mnv2/last.pt -> model.onnx
+    python -m training.export_trt --model hle_mnv2 --precision int8                     model.onnx -> model.int8.onnx
 
-The ONNX file serves OpenVINO and ONNX Runtime as it is. Building TensorRT plans from it is not part of this version.
+The second needs no checkpoint and no torch, only the model's folder. model.onnx serves OpenVINO and ONNX Runtime as it is.
 """
 
 import argparse
 import dataclasses
 import hashlib
-import json
+import importlib.metadata
+import importlib.util
 import sys
 import tempfile
-import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
-from panoptic_ros import manifest
-from panoptic_ros.answer import outputs_of
+from panoptic_ros import manifest, variant
+from panoptic_ros import verify as verification
 from panoptic_ros.commands.model_arguments import size
-from panoptic_ros.core import Label, PanopticError, Slots
+from panoptic_ros.core import Engine, PanopticError
 from panoptic_ros.engine import BACKENDS, open_engine
-from training import recipe as recipes
-from training.data.frames import locate, read_frames
-from training.data.panoptic import resized
-from training.nets.graph import Graph
-from training.recipe import Recipe
-from training.train import read_checkpoint
+from panoptic_ros.manifest import Manifest
+from panoptic_ros.sources import STREET_CLIP
+from training import tensorrt_plan
+from training.data.frames import locate
+from training.data.samples import sample_images
+from training.precision.emulate import emulated_engine
+from training.precision.half import to_half
+from training.precision.int8 import to_int8
+from training.tensorrt_operators import problems
 
-NETWORK = "network"
-ONNX = "model.onnx"
-SIZE_MULTIPLE = 32
-OPSET = 18
-LEAST_AGREEMENT = 0.999
-"""Part of the pixels whose ids a backend must share with torch."""
+PRECISIONS = ("fp32", *variant.PRECISIONS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.export_trt", description=__doc__)
-    parser.add_argument("--model", required=True, help="its name, that of the folders under engines/ and runs/")
-    parser.add_argument("--checkpoint", type=Path, help="default: runs/<model>/last.pt")
-    parser.add_argument("--engines", type=Path, default=Path("engines"), help="where the model's folder goes (default: engines)")
-    parser.add_argument("--size", type=size, metavar="HxW", help="default input size (default: the recipe's engine_size)")
-    parser.add_argument("--data", metavar="DATASET:SPLIT", help="frames to verify with (default: the recipe's val split)")
-    parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
-    parser.add_argument(
-        "settings", nargs="*", metavar="decoder.key=value", help="settings of the method that differ from the checkpoint's"
-    )
-    args = parser.parse_intermixed_args(arguments)
+    args = _parser().parse_intermixed_args(arguments)
     try:
-        for backend, share in export(args).items():
-            print(f"{args.model}: {backend} agrees with torch on {100 * share:.3f}% of the pixels of {args.frames} frames")
+        model = _fp32_model(args)
+        if args.precision != "fp32":
+            model = _variant(model, args)
+        _build(model, args)
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def export(args: argparse.Namespace) -> dict[str, float]:
-    """Write model.onnx and manifest.json into the model's folder once `verify`, whose result is returned, has passed them."""
-    checkpoint = args.checkpoint or Path("runs") / args.model / "last.pt"
-    recipe, method = load_method(checkpoint, args.settings)
-    if recipe.model != args.model:
-        raise PanopticError(f"{checkpoint} is of model {recipe.model!r}, not {args.model!r}")
-    images = frames_to_verify(recipe, args)
-    folder = args.engines / args.model
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=args.engines) as unverified:
-        write_engine(recipe, method, args.size or tuple(recipe.engine_size), Path(unverified))
-        found = verify(Path(unverified), method.graph().eval(), images)
-        for name in (ONNX, "manifest.json"):
-            (Path(unverified) / name).replace(folder / name)
-    return found
+def _parser() -> argparse.ArgumentParser:
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="python -m training.export_trt", description=__doc__, formatter_class=raw)
+    parser.add_argument("--model", required=True, help="its name, that of the folders under engines/ and runs/")
+    parser.add_argument("--checkpoint", type=Path, help="default: for fp32 runs/<model>/last.pt if it is there, else model.onnx")
+    parser.add_argument("--precision", choices=PRECISIONS, default="fp32", help="of the network (default: %(default)s)")
+    parser.add_argument("--engines", type=Path, default=Path("engines"), help="where the model's folder is (default: engines)")
+    parser.add_argument("--size", type=size, metavar="HxW", help="input size (default: the recipe's engine_size)")
+    parser.add_argument("--data", metavar="DATASET:SPLIT", help="to verify with (default: its val split, or the bundled clip)")
+    parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
+    parser.add_argument("--calibration", metavar="DATASET:SPLIT", help="frames for int8 (default: train of the same)")
+    parser.add_argument("--calibration-frames", type=int, default=64, help="how many of them (default: %(default)s)")
+    parser.add_argument("--onnx-only", action="store_true", help="no TensorRT plan, even if it could be built here")
+    parser.add_argument("--force", action="store_true", help="make again what is up to date")
+    parser.add_argument(
+        "settings", nargs="*", metavar="decoder.key=value", help="settings of the method that differ from the checkpoint's"
+    )
+    return parser
 
 
-def write_engine(recipe: Recipe, method: Any, input_size: tuple[int, int], folder: Path) -> None:
-    """model.onnx and manifest.json of a method's network as it is. input_size: (h, w), the default."""
-    graph = method.graph()
-    export_graph(graph, folder / ONNX)
-    solver = {} if graph.finish is Slots else {"solver": dataclasses.asdict(graph.finish.settings)}
-    content = {
-        "format": manifest.FORMAT, "model": recipe.model, "method": recipe.method, "onnx": ONNX,
-        "sha256": hashlib.sha256((folder / ONNX).read_bytes()).hexdigest(),
-        "size": list(input_size), "size_multiple": SIZE_MULTIPLE,
-        "decode_stride": method.settings.decoder.stride, "network_output": NETWORK, "slots": method.slots,
-        "embedding": method.settings.network.embedding,
-        "labels": [dataclasses.asdict(label) for label in method.labels],
-        "license": "Apache-2.0", "trained_on": Path(recipe.data.root).name, "recipe": recipe.name,
-        "decoder": dataclasses.asdict(method.settings.decoder), **solver,
-    }  # fmt: skip
-    (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
+def _fp32_model(args: argparse.Namespace) -> Manifest:
+    """The model in FP32, exported anew where there is a checkpoint for it, at the size that was asked for."""
+    folder, checkpoint = args.engines / args.model, args.checkpoint or Path("runs") / args.model / "last.pt"
+    exported = (folder / "manifest.json").is_file()
+    if args.checkpoint or args.precision == "fp32" and (args.settings or checkpoint.is_file() or not exported):
+        from training.onnx_export import export_checkpoint  # torch, which a robot need not have
+
+        images_for = partial(_images, args)
+        found = export_checkpoint(checkpoint, args.model, folder, args.size, args.settings, images_for)
+        for backend, share in found.items():
+            print(f"{args.model}: {backend} agrees with torch on {100 * share:.3f}% of the pixels of {args.frames} frames")
+    elif args.settings:
+        raise PanopticError(f"settings {' '.join(args.settings)} need a checkpoint: give --checkpoint FILE")
+    elif args.precision == "fp32":
+        print(f"there is no {checkpoint}: {folder / 'model.onnx'} is taken as it is")
+    model = manifest.load(folder if (folder / "manifest.json").is_file() else args.model)
+    return model.with_size(*args.size) if args.size else model
 
 
-def load_method(checkpoint: Path, settings: Sequence[str] = ()) -> tuple[Recipe, Any]:
-    """The recipe of a checkpoint and its method with the averaged weights, ready to run. settings: `key=value` overrides."""
-    state = read_checkpoint(checkpoint)
+def _images(args: argparse.Namespace, model: Manifest, source: str) -> list[np.ndarray]:
+    """What to verify with. source: what to take unless `--data` says otherwise."""
+    return sample_images(args.data or source, args.frames, args.size or model.size)
+
+
+def _variant(model: Manifest, args: argparse.Namespace) -> Manifest:
+    """The model in `args.precision`: what is there if it is up to date, else made anew, verified and saved."""
+    if not args.force:
+        try:
+            found = variant.load(model, args.precision)
+            print(f"{found.onnx} is up to date (--force makes it again)")
+            return found
+        except PanopticError:
+            pass  # missing, altered or of another network: made below
+    graph = onnx.load(model.onnx)
+    made = f"onnx {onnx.__version__}"
+    if args.precision == "fp16":
+        graph = to_half(graph, model.network_output)
+    else:
+        source = args.calibration or f"{model.trained_on}:train"
+        try:
+            images = sample_images(source, args.calibration_frames, model.size)
+        except PanopticError as error:
+            raise PanopticError(f"int8 needs frames like the robot's, as --calibration names them: {error}") from error
+        graph = to_int8(graph, model.network_output, images)
+        made = f"onnxruntime {importlib.metadata.version('onnxruntime')}, {args.calibration_frames} frames of {source}"
+    data = graph.SerializeToString()
+    _verify(model, args, data)
+    print(f"{variant.save(model, args.precision, data, made)}: {len(data) / 1e6:.1f} MB")
+    return variant.load(model, args.precision)
+
+
+def _verify(model: Manifest, args: argparse.Namespace, data: bytes) -> None:
+    """Raises PanopticError unless every CPU backend answers with the new graph as the FP32 graph does, within its limits."""
+    images = _images(args, model, _own_frames(model))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.onnx"
+        file.write_bytes(data)
+        digest = hashlib.sha256(data).hexdigest()
+        engines = _cpu_engines(model, dataclasses.replace(model, onnx=file, sha256=digest, precision=args.precision))
+    for name, engine in engines.items():
+        found = verification.agreement(open_engine(model), engine, images)
+        verification.check(found, args.precision, f"{model.model} on {name}")
+        print(f"{model.model} {args.precision} on {name}: {found}, compared with fp32 on {len(images)} frames")
+
+
+def _own_frames(model: Manifest) -> str:
+    """The data that the model was evaluated on, where it is at hand, as on a robot it is not; else the bundled clip."""
+    source = f"{model.trained_on}:val"
     try:
-        overrides = OmegaConf.create({"settings": OmegaConf.from_dotlist(list(settings))})
-    except OmegaConfBaseException as error:
-        raise PanopticError(f"settings {' '.join(settings)}: {error}") from error
-    recipe = recipes.from_dict(OmegaConf.merge(OmegaConf.create(state["recipe"]), overrides))
-    labels = tuple(Label(**label | {"color": tuple(label["color"])}) for label in state["labels"])
-    method = recipes.method_module(recipe.method).Method(recipe.settings, labels)
-    try:
-        method.network.load_state_dict(state["average"])
-    except RuntimeError as error:
-        raise PanopticError(f"{checkpoint} does not fit the network of its recipe: {error}") from error
-    method.network.eval()
-    return recipe, method
+        locate(source)
+    except PanopticError:
+        return str(STREET_CLIP)
+    return source
 
 
-class _WithNetwork(nn.Module):
-    """A method's graph that also returns what lies between its network and its decoder, so that those tensors keep names."""
-
-    def __init__(self, graph: Graph) -> None:
-        super().__init__()
-        self.whole = graph  # torch.export has an attribute `graph` of its own
-
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        raw = self.whole.network_output(image)
-        return *self.whole.decoder(raw), *tree_leaves(raw)
+def _cpu_engines(model: Manifest, candidate: Manifest) -> dict[str, Engine]:
+    """The new file on every CPU backend. One in FP16 they compute in FP32, so that its arithmetic is emulated besides."""
+    installed = [backend for backend in BACKENDS if importlib.util.find_spec(backend)]
+    if candidate.precision != "fp16":
+        return {backend: open_engine(candidate, backend, precision=candidate.precision) for backend in installed}
+    opened = {f"{backend} in fp32": open_engine(candidate, backend) for backend in installed}
+    return opened | {"onnxruntime, emulated": emulated_engine(model)}
 
 
-def export_graph(graph: Graph, file: Path) -> None:
-    """Write `graph` as ONNX with symbolic height `h` and width `w`."""
-    # large enough that no map has a side of one cell even at stride 128: torch.export would take such a side for constant
-    image = torch.zeros(1, 8 * SIZE_MULTIPLE, 12 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
-    sides = {axis: SIZE_MULTIPLE * torch.export.Dim(name, min=2, max=128) for axis, name in ((1, "rows"), (2, "columns"))}
-    wrapped = _WithNetwork(graph).eval()
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        outputs = outputs_of(graph.finish)
-        count = len(wrapped(image)) - len(outputs)
-        names = [NETWORK] if count == 1 else [f"{NETWORK}/{number}" for number in range(count)]
-        program = torch.onnx.export(
-            wrapped, (image,), dynamo=True, dynamic_shapes=(sides,), input_names=["image"],
-            output_names=[*outputs, *names], opset_version=OPSET, verbose=False,
-        )  # fmt: skip
-    model = program.model_proto
-    del model.graph.output[len(outputs) :], model.graph.value_info[:]
-    for part in (model, model.graph, *model.graph.node):  # the exporter's notes: stack traces with the paths of this machine
-        del part.metadata_props[:]
-    for axis, name in ((1, "h"), (2, "w")):
-        model.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = name
-    onnx.checker.check_model(model)
-    onnx.save(model, file)
-
-
-def frames_to_verify(recipe: Recipe, args: argparse.Namespace) -> list[np.ndarray]:
-    """Evenly spaced frames, each (1,h,w,3) uint8, of `--data` or of the recipe's val split."""
-    root, split = locate(args.data) if args.data else (Path(recipe.data.root), recipe.data.val)
-    _, frames = read_frames(root, split)
-    chosen = frames[:: max(1, len(frames) // args.frames)][: args.frames]
-    return [resized(frame.image, args.size or tuple(recipe.engine_size)) for frame in chosen]
-
-
-def verify(folder: Path, graph: Graph, images: list[np.ndarray]) -> dict[str, float]:
-    """Part of the pixels whose ids each backend shares with torch. Raises PanopticError if that is too few or one is missing."""
-    model, found = manifest.load(folder), {}
-    for backend in BACKENDS:
-        engine = open_engine(model, backend)
-        found[backend] = float(np.mean([agreement(graph, engine, image) for image in images]))
-        if found[backend] < LEAST_AGREEMENT:
-            raise PanopticError(
-                f"{model.model}: {backend} agrees with torch on {found[backend]:.4f} of the pixels, less than {LEAST_AGREEMENT}; "
-                "nothing was replaced"
-            )
-    return found
-
-
-@torch.no_grad()
-def agreement(graph: Graph, engine: object, image: np.ndarray) -> float:
-    """Part of the cells with the same id. image: (1,h,w,3) uint8."""
-    expected = graph.slots(graph.network_output(torch.from_numpy(image)))
-    return float((engine.run(image).ids == expected.ids).mean())
+def _build(model: Manifest, args: argparse.Namespace) -> None:
+    """The plan, where TensorRT and a GPU are and it was not declined; else what is missing. First, what the graph would lack."""
+    for problem in problems(onnx.load(model.onnx)):
+        print(f"not in TensorRT's list of operators: {problem}")
+    if args.onnx_only:
+        return
+    lacking = tensorrt_plan.missing()
+    if lacking:
+        again = f"python -m training.export_trt --model {args.model} --precision {args.precision}"
+        again += f" --size {args.size[0]}x{args.size[1]}" if args.size else ""
+        print(f"no TensorRT plan was built: {lacking}. On the robot run `{again}`, or any command with `--backend tensorrt`")
+        return
+    print(tensorrt_plan.build(model, args.force))
 
 
 if __name__ == "__main__":

@@ -12,36 +12,88 @@ from yaml import YAMLError
 from panoptic_ros.core import PanopticError
 
 RECIPES = Path(__file__).parent / "recipes"
-PRECISIONS = ("bf16", "fp32")
+PRECISIONS = ("bf16", "fp16", "fp32")
+NORMS = ("batch", "sync", "frozen")
+SCHEDULES = ("cosine", "poly", "step")
+OPTIMISERS = ("adamw", "adam", "sgd")
+
+
+def check_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises PanopticError, naming the choices, for a value that is none of them."""
+    if value not in choices:
+        raise PanopticError(f"unknown {key} {value!r}; there are {', '.join(choices)}")
 
 
 @dataclass
 class DataSettings:
-    """A folder in COCO panoptic layout (docs/architecture.md). cache: keep decoded frames in memory."""
+    """A folder in a layout that `training.data.frames` knows, and the names of its splits. cache: keep decoded frames in memory.
+    layout: that of the files which --dry-run makes up; real ones tell theirs by themselves."""
 
     root: str = MISSING
     train: str = "train"
     val: str = "val"
     cache: bool = False
+    layout: str = "panoptic"
 
 
 @dataclass
 class Stage:
-    """A part of the training at one image size (h, w). crop: range of the window's size as a part of the whole frame."""
+    """A part of the training at one image size (h, w), multiples of 32.
+
+    crop: range of the window's size as a part of the largest that fits into the frame. scale, instead: range of the image's
+    pixels per pixel of the frame; what lies beyond the frame is void. longest: frames with a longer side are first shrunk to
+    it. around_things: probability that the window is drawn around an object. flip: probability. colours: change them.
+    """
 
     size: tuple[int, int] = (256, 512)
     steps: int = 1000
     batch: int = 8
     crop: tuple[float, float] = (0.5, 1.0)
+    scale: tuple[float, float] | None = None
+    longest: int | None = None
+    around_things: float = 0.0
+    flip: float = 0.5
+    colours: bool = True
+
+
+@dataclass
+class Schedule:
+    """The learning rate behind the warm-up, as a part of its peak: `cosine` to zero, `poly` (1 - done) ** power, or `step`,
+    times gamma at each of the milestones (steps). The warm-up is linear, from the part warmup_start on."""
+
+    kind: str = "cosine"
+    power: float = 0.9
+    milestones: list[int] = field(default_factory=list)
+    gamma: float = 0.1
+    warmup_start: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_choice("schedule.kind", self.kind, SCHEDULES)
+
+
+@dataclass
+class Optimiser:
+    """momentum: of sgd. The others have torch's betas."""
+
+    kind: str = "adamw"
+    momentum: float = 0.9
+
+    def __post_init__(self) -> None:
+        check_choice("optimiser.kind", self.kind, OPTIMISERS)
 
 
 @dataclass
 class Recipe:
     """A model to train. name: its own, set by `load`. method: a folder of training/methods; `settings` are its `Settings`.
 
-    lr: peak of a one-cycle schedule (linear warm-up, cosine to zero). fast_lr: factor for `Method.fast_parameters`.
-    clip: gradient norm. ema: decay of the averaged weights, which are the ones that count. precision: bf16 or fp32. init: a
-    checkpoint of the same network, whose averaged weights training starts from.
+    lr: the schedule's peak. fast_lr: factor for `Method.fast_parameters`. clip: gradient norm. ema: decay of the averaged
+    weights, which are the ones that count. backbone_weights: a torchvision checkpoint, file or URL. init: a checkpoint of the
+    same network, whose averaged weights training starts from.
+
+    A stage's batch is what one step learns from, however it is shared out: each process takes an equal share of it, and works
+    on that in `accumulate` parts, for want of memory. precision: bf16, fp16 (with loss scaling) or fp32. norm: batch
+    normalisation learns from the images of a process (`batch`), of all processes (`sync`), or is `frozen`. With `batch`, the
+    running statistics of the first process are those that are kept.
     """
 
     name: str = ""
@@ -57,16 +109,23 @@ class Recipe:
     warmup: int = 100
     clip: float = 5.0
     ema: float = 0.999
+    optimiser: Optimiser = field(default_factory=Optimiser)
+    schedule: Schedule = field(default_factory=Schedule)
+    accumulate: int = 1
+    norm: str = "batch"
     precision: str = "bf16"
     seed: int = 0
     engine_size: tuple[int, int] = (256, 512)
     settings: Any = MISSING
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise PanopticError(f"unknown precision {self.precision!r}; there are {', '.join(PRECISIONS)}")
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("norm", self.norm, NORMS)
         if not self.stages:
             raise PanopticError("the recipe has no stages; it needs at least one")
+        for number, stage in enumerate(self.stages):
+            if self.accumulate < 1 or stage.batch % self.accumulate:
+                raise PanopticError(f"stages.{number}.batch is {stage.batch}: accumulate={self.accumulate} does not divide it")
 
 
 def load(name: str, overrides: list[str]) -> Recipe:

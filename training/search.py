@@ -21,7 +21,8 @@ from tqdm import tqdm
 from panoptic_ros.core import PanopticError
 from training import export_trt
 from training.metrics import report
-from training.search_targets import SEARCHED_ON, Space, Target, decoder_target, tracker_target
+from training.onnx_export import SEARCHED_ON
+from training.search_targets import Space, Target, decoder_target, tracker_target
 
 
 @dataclass(frozen=True, slots=True)

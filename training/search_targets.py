@@ -15,7 +15,7 @@ from panoptic_ros.core import Label, PanopticError, Slots
 from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.tracker import TrackerSettings
-from training import export_trt
+from training import onnx_export
 from training.data.frames import TrueFrame, locate, read_frames
 from training.evaluate import check_labels
 from training.replay import Replay
@@ -29,9 +29,6 @@ TRACKER_SPACE: Space = {
     "category_penalty": (0.0, 1.0),
 }  # fmt: skip
 """Without `min_hits` and `max_lost_s`: how soon a thing is reported, and how long it is remembered, are for the robot to say."""
-
-SEARCHED_ON = "searched_on"
-"""Beside the decoder's settings in the manifest: where they were found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +44,7 @@ class Target:
 
 def decoder_target(args: argparse.Namespace) -> Target:
     """A trial decodes what the checkpoint's network gave. Its DecoderSettings have the ranges, `SEARCH`."""
-    recipe, method = export_trt.load_method(args.checkpoint or Path("runs") / args.model / "last.pt", _present(args))
+    recipe, method = onnx_export.load_method(args.checkpoint or Path("runs") / args.model / "last.pt", _present(args))
     model, start = manifest_of(recipe, method), method.settings.decoder
     space: Space = getattr(start, "SEARCH", {})
     if not space:
@@ -85,8 +82,7 @@ def tracker_target(args: argparse.Namespace) -> Target:
 def _present(args: argparse.Namespace) -> list[str]:
     """The decoder settings of the model as it is exported, as overrides of its checkpoint's; none if it is not."""
     folder = args.engines / args.model
-    settings = manifest.load(folder).decoder if (folder / "manifest.json").is_file() else {}
-    return [f"decoder.{key}={value}" for key, value in settings.items() if key != SEARCHED_ON]
+    return onnx_export.decoder_settings(manifest.load(folder)) if (folder / "manifest.json").is_file() else []
 
 
 def _frames(args: argparse.Namespace, model: Manifest) -> tuple[tuple[Label, ...], list[TrueFrame]]:

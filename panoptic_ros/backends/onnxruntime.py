@@ -1,27 +1,31 @@
 """ONNX Runtime on the CPU."""
 
+import os
+
 import numpy as np
 import onnxruntime as ort
 
 from panoptic_ros.answer import finish_of, outputs_of
-from panoptic_ros.core import Engine, PanopticError, Slots
+from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
 
-def open_backend(manifest: Manifest, device: str, precision: str, threads: int) -> Engine:
-    """device: `auto` or `cpu`; precision: fp32."""
-    for name, value, choices in (("device", device, ("auto", "cpu")), ("precision", precision, ("fp32",))):
-        if value not in choices:
-            raise PanopticError(f"ONNX Runtime has no {name} {value!r} here: choices are {', '.join(choices)}")
-    return OnnxRuntimeEngine(manifest, threads)
+def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
+    """device: `auto` or `cpu`; precision: fp32 or int8. It keeps nothing in a cache: it opens in a moment."""
+    choices = {"device": ("auto", "cpu"), "precision": ("fp32", "int8")}
+    for name, legal in choices.items():
+        value = getattr(options, name)
+        if value not in legal:
+            raise PanopticError(f"ONNX Runtime has no {name} {value!r} here: choices are {', '.join(legal)}")
+    return OnnxRuntimeEngine(manifest, options)
 
 
 class OnnxRuntimeEngine:
     """See `core.Engine`."""
 
-    def __init__(self, manifest: Manifest, threads: int) -> None:
+    def __init__(self, manifest: Manifest, options: EngineOptions) -> None:
         self.size = manifest.size
-        self._manifest, self._threads = manifest, threads
+        self._manifest, self._options = manifest, options
         self._finish = finish_of(manifest)
         self._session = self._open(manifest.onnx.read_bytes())
         self._network_session: ort.InferenceSession | None = None
@@ -29,8 +33,8 @@ class OnnxRuntimeEngine:
             "backend": "onnxruntime",
             "version": ort.__version__,
             "device": "CPU",
-            "precision": "fp32",
-            "threads": str(threads) if threads else "one per physical core",
+            "precision": "fp16 file in fp32" if manifest.precision == "fp16" else manifest.precision,
+            "threads": str(options.threads) if options.threads else "one per physical core",
         }
 
     def run(self, image: np.ndarray) -> Slots:
@@ -45,8 +49,11 @@ class OnnxRuntimeEngine:
         self._network_session.run(None, {"image": image})
 
     def _open(self, model: bytes) -> ort.InferenceSession:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
+        options, threads = ort.SessionOptions(), self._options.threads
+        options.intra_op_num_threads = threads
+        if self._options.pin and threads > 1:  # the caller's is the first of the threads; with 0 they are pinned anyway
+            cores = sorted(os.sched_getaffinity(0))[1:threads]
+            options.add_session_config_entry("session.intra_op_thread_affinities", ";".join(str(core + 1) for core in cores))
         options.log_severity_level = 3  # errors; its warnings are about the graph, which no user can change
         for name, side in zip("hw", self.size):
             options.add_free_dimension_override_by_name(name, side)

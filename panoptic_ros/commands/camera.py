@@ -59,8 +59,10 @@ def main(args: argparse.Namespace) -> int:
 
 def _transport(args: argparse.Namespace) -> Transport:
     if args.middleware == "ros":
-        from panoptic_ros.middleware.ros_transport import camera_transport
-
+        try:
+            from panoptic_ros.middleware.ros_transport import camera_transport
+        except ImportError as error:
+            raise PanopticError(f"--middleware ros takes a ROS 2 installation that is sourced: {error}") from error
         return camera_transport()
     from panoptic_ros.middleware.dds_endpoints import DdsTransport
 

@@ -90,9 +90,9 @@ class Probe:
         self._pictures = cycle([cv2.resize(frame, args.frame[::-1], interpolation=cv2.INTER_LINEAR) for frame in clip])
 
     def connect(self) -> None:
-        """Until the node has answered once. Raises PanopticError if it does not."""
+        """Until the node has answered once and reported it. Raises PanopticError if it does not."""
         deadline_s = time.monotonic() + _CONNECT_TIMEOUT_S
-        while not self.found.answered_ns:
+        while not (self.found.answered_ns and self.found.values):
             if time.monotonic() > deadline_s:
                 raise PanopticError(f"no node answered within {_CONNECT_TIMEOUT_S:.0f} s")
             self._send()

@@ -61,13 +61,13 @@ class Outputs:
             self._write("image", messages.panoptic_image(types, header, panoptic))
         if "semantic" in wanted:
             self._write("semantic", messages.semantic_image(types, header, panoptic, self._labels))
+        if wanted & {"overlay", "overlay" + COMPRESSED}:
+            self._publish_overlay(wanted, header, overlay(frame, panoptic, self._labels))
         if wanted & OUTPUTS_3D:
-            try:
+            try:  # last, since depth may have to be waited for
                 self._publish_3d(wanted, header, panoptic)
             except PanopticError as error:
                 missing["3D outputs"] = str(error)
-        if wanted & {"overlay", "overlay" + COMPRESSED}:
-            self._publish_overlay(wanted, header, overlay(frame, panoptic, self._labels))
         return missing
 
     def _publish_overlay(self, wanted: set[str], header: Any, picture: np.ndarray) -> None:
@@ -80,8 +80,7 @@ class Outputs:
         """Raises PanopticError if there is no depth for the frame, or no way into the target frame."""
         assert self._depths is not None  # or its topics would not be there
         view: View = self._depths.view(header, panoptic.ids.shape)
-        placed = messages.header_at(self._types, panoptic.stamp_ns, view.frame_id)
-        placed.stamp = header.stamp
+        placed = self._types.Header(stamp=header.stamp, frame_id=view.frame_id)
         if "segments_3d" in wanted:
             boxes = boxes_3d(panoptic, view.depth, view.intrinsics, view.placement, self._things)
             self._write("segments_3d", messages.segments_3d(self._types, placed, boxes, self._names))

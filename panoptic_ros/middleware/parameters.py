@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from panoptic_ros.core import PanopticError
-from panoptic_ros.engine import BACKENDS, MAX_THREADS
+from panoptic_ros.engine import BACKENDS, CHOSEN, MAX_THREADS
+from panoptic_ros.middleware.depth import DepthSettings
 from panoptic_ros.middleware.outputs import OUTPUTS
 from panoptic_ros.node import Settings
 from panoptic_ros.pipeline import Thresholds
@@ -42,9 +43,10 @@ def _tracker(name: str, default: Value) -> Parameter:
 
 PARAMETERS = (
     Parameter("model", "hle_mnv2", "name of a model, or its folder"),
-    Parameter("backend", "auto", f"auto, {', '.join(BACKENDS)}"),
+    Parameter("backend", "auto", f"auto, {', '.join((*BACKENDS, *CHOSEN))}"),
     Parameter("device", "auto", "as the backend names it"),
-    Parameter("precision", "fp32", "fp32, or what else the device computes in"),
+    Parameter("precision", "fp32", "fp32, bf16, fp16, int8 or int8+bf16, what the device has"),
+    Parameter("verify", False, "compare the engine with the model's fp32 file on a CPU before it is used"),
     Parameter("threads", 0, "CPU threads of the engine; 0 lets the backend decide", False, 0, MAX_THREADS),
     Parameter("size", "", "engine input as HxW, such as 256x512; empty takes the model's own"),
     Parameter("image", "/camera/image_raw", "topic of the images; its /compressed variant is taken where only that is published"),
@@ -52,9 +54,11 @@ PARAMETERS = (
     Parameter("camera_info", "", "topic of the image's calibration"),
     Parameter("target_frame", "", "frame of the 3D outputs; empty takes the camera's own", True),
     Parameter("depth_tolerance_s", 0.02, "greatest difference between the stamps of an image and its depth", True, 0.0, 10.0),
+    Parameter("depth_wait_s", 0.1, "how long depth, and tf, that come after their image are waited for", True, 0.0, 10.0),
     Parameter("points_stride", 4, "pixels from one row and column of the point cloud to the next", True, 1, 64),
     Parameter("use_cv_bridge", True, "convert images with cv_bridge where it is installed; false: with this package"),
     Parameter("autostart", True, "configure and activate by itself"),
+    Parameter("build_only", False, "open the engine, which builds what a GPU needs, and end"),
     Parameter("lazy", True, "listen to the camera only while somebody subscribes to an output", True),
     Parameter("outputs", list(OUTPUTS), f"what is published: of {', '.join(OUTPUTS)}", True),
     Parameter("min_score", 0.0, "things that score less become void", True, 0.0, 1.0),
@@ -69,20 +73,24 @@ PARAMETERS = (
 )
 
 
-def check(values: Values, changed: Values, configured: bool) -> None:
-    """Raises PanopticError unless `values`, all of them, may become what `changed` makes of them."""
+def check_change(values: Values, changed: Values, configured: bool) -> None:
+    """Raises PanopticError unless `values`, all of them, may become what `changed` makes of some."""
     for parameter in PARAMETERS:
         name = parameter.name
         if configured and not parameter.live and changed.get(name, values[name]) != values[name]:
             raise PanopticError(f"{name} can change only while the node is unconfigured: deactivate and clean it up first")
-    new = {**values, **changed}
-    outputs(new)
-    tracker_settings(new)
-    if bool(new["depth"]) != bool(new["camera_info"]):
-        raise PanopticError(f"3D takes both depth and camera_info; they are {new['depth']!r} and {new['camera_info']!r}")
-    if not new["image"].strip("/"):
-        raise PanopticError(f"image is {new['image']!r}; it has to be a topic, such as /camera/image_raw")
-    engine_size(new)
+    if "outputs" in changed:
+        outputs(changed)
+    if "size" in changed:
+        engine_size(changed)
+
+
+def check(values: Values) -> None:
+    """Raises PanopticError for what is impossible, alone or together."""
+    outputs(values)
+    engine_size(values)
+    if bool(values["depth"]) != bool(values["camera_info"]):
+        raise PanopticError(f"3D takes both depth and camera_info; they are {values['depth']!r} and {values['camera_info']!r}")
 
 
 def engine_size(values: Values) -> tuple[int, int] | None:
@@ -113,6 +121,10 @@ def tracker_settings(values: Values) -> TrackerSettings:
 
 def node_settings(values: Values) -> Settings:
     return Settings(**_part(values, "diagnostics."))
+
+
+def depth_settings(values: Values) -> DepthSettings:
+    return DepthSettings(values["depth_tolerance_s"], values["depth_wait_s"], values["target_frame"])
 
 
 def _part(values: Values, prefix: str) -> dict[str, Any]:

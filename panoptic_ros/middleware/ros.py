@@ -1,9 +1,10 @@
 """The node over rclpy: a lifecycle node around the same core as without ROS."""
 
 import logging
+import signal
 import sys
-import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import rclpy
@@ -11,58 +12,57 @@ import std_srvs.srv
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile
-from rclpy.time import Time
 
 from panoptic_ros import manifest
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import open_engine
-from panoptic_ros.middleware import frames, messages, parameters
+from panoptic_ros.middleware import messages, parameters
 from panoptic_ros.middleware.depth import Depths
-from panoptic_ros.middleware.outputs import COMPRESSED, OUTPUTS_3D, Outputs
-from panoptic_ros.middleware.ros_transport import (
-    CLASSES,
-    OVERRIDES,
-    RosTransport,
-    converter,
-    endpoint_name,
-    policy_value,
-    sensor_data,
-    types,
-    warn_incompatible,
-)
-from panoptic_ros.node import ERROR, OK, Node, Report
+from panoptic_ros.middleware.outputs import OUTPUTS_3D, Outputs
+from panoptic_ros.middleware.ros_frames import Frames
+from panoptic_ros.middleware.ros_inputs import CLOUD_QUEUE, Inputs
+from panoptic_ros.middleware.ros_transport import CLASSES, RosTransport, converter, types
+from panoptic_ros.node import ERROR, OK, Node, Report, Worker
 from panoptic_ros.pipeline import Pipeline
-from panoptic_ros.projection import Placement
 from panoptic_ros.tracker import Tracker
+from panoptic_ros.verify import clip_images, verify_engine
 
-_TICK_S, _STEP_S, _STOP_S = 0.1, 0.1, 5.0
+_TICK_S = 0.1
 _TICKS_A_REPORT = 10
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a configured node has. publishers: of rclpy, to be destroyed."""
+
+    core: Node
+    pipeline: Pipeline
+    outputs: Outputs
+    depths: Depths | None
+    hardware: str
+    publishers: list[Any]
 
 
 class PanopticNode(LifecycleNode):
     """Configured: the engine is loaded and warm. Active: listens, answers in a thread of its own, publishes.
 
-    The executor's thread receives, reports and serves; `core` is what the two threads share.
+    The executor's thread receives, reports and serves. Nothing that a parameter says ends the node: it stays, unconfigured, and
+    reports the error.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__("panoptic", **options)
-        for parameter in parameters.PARAMETERS:
-            self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
-        self.core: Node | None = None
-        self._outputs: Outputs | None = None
-        self._enabled, self._active, self._trouble, self._ticks = True, False, "", 0
-        self._subscriptions_now: dict[str, Any] = {}
-        self._publishers_made: list[Any] = []
-        self._stop = threading.Event()
-        self._worker = threading.Thread()
-        self._tf: Any = None
+        self._opened: Opened | None = None
+        self._worker: Worker | None = None
+        self._frames: Frames | None = None
+        self._inputs = Inputs(self)
+        self._active, self._enabled, self._ticks = False, True, 0
+        self._trouble = self._declare()
         self._diagnostics = self.create_publisher(CLASSES["DiagnosticArray"], "/diagnostics", 10)
         self.create_service(std_srvs.srv.SetBool, "~/enable", self._on_enable)
         self.create_service(std_srvs.srv.Trigger, "~/reset_tracks", self._on_reset_tracks)
@@ -77,37 +77,41 @@ class PanopticNode(LifecycleNode):
         return {parameter.name: self.get_parameter(parameter.name).value for parameter in parameters.PARAMETERS}
 
     def start(self) -> None:
-        """As far as `autostart` says."""
-        if self.values["autostart"] and self.trigger_configure() == _DONE:
+        """As far as `autostart` says, unless a parameter could not even be declared."""
+        if self._trouble:
+            self.get_logger().error(f"not configured: {self._trouble}")
+        elif self.values["autostart"] and self.trigger_configure() == _DONE:
             self.trigger_activate()
+
+    def _declare(self) -> str:
+        """What is wrong with the values that the parameters were given; those have their defaults then."""
+        wrong = []
+        for parameter in parameters.PARAMETERS:
+            try:
+                self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
+            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
+                wrong.append(str(error))
+                self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter), ignore_override=True)
+        return "; ".join(wrong)
 
     # Transitions
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        try:
-            self._open(self.values)
-        except Exception as error:  # the node stays, says what is wrong, and can be configured again
-            expected = isinstance(error, PanopticError)
-            self._trouble = str(error) if expected else f"{type(error).__name__}: {error}"
-            self.get_logger().error(f"cannot be configured: {self._trouble}")
+        if not self._guarded("configured", self._open):
+            self._close()
             return _FAILED
-        self._trouble = ""
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         super().on_activate(state)
-        assert self.core is not None and self._outputs is not None
-        self._outputs.announce(self._now_ns())
-        self._start_anew()
-        self._stop.clear()
-        self._worker = threading.Thread(target=self._work, args=(self.core,), name="answer", daemon=True)
-        self._worker.start()
-        self._active = True
-        self._tick()
+        if not self._guarded("activated", self._begin):
+            self._halt()
+            return _FAILED
         return _DONE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._halt()
+        if not self._halt():
+            self.get_logger().warning("the last image is still being worked on")
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -120,50 +124,84 @@ class PanopticNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._trouble = self._trouble or "a transition failed"
         self._halt()
         self._close()
         return _DONE
 
-    def _open(self, values: dict[str, Any]) -> None:
-        """Raises PanopticError if the parameters ask for something that does not exist or does not run."""
-        parameters.check(values, {}, configured=False)
+    def _guarded(self, what: str, action: Callable[[], None]) -> bool:
+        """False, and the reason in log and report, if the action fails."""
+        try:
+            action()
+        except Exception as error:  # rclpy drops those of a transition, and ends with those of a timer
+            trouble = str(error) if isinstance(error, PanopticError) else f"{type(error).__name__}: {error}"
+            if trouble != self._trouble:
+                self.get_logger().error(f"cannot be {what}: {trouble}")
+            self._trouble = trouble
+            return False
+        self._trouble = ""
+        return True
+
+    def _open(self) -> None:
+        """Raises what there is to raise if the parameters ask for something that does not exist or does not run."""
+        self._wait_for_worker()
+        values = self.values
+        parameters.check(values)
+        for name in ("image", "depth", "camera_info"):
+            if values[name]:  # an impossible name or quality of service is known now, not when the first planner comes
+                self._inputs.check(values[name])
         model = manifest.load(values["model"])
         size = parameters.engine_size(values)
         model = model.with_size(*size) if size else model
         engine = open_engine(model, *(values[name] for name in ("backend", "device", "precision", "threads")))
-        self._pipeline = Pipeline(engine, model, Tracker(model.labels))
-        self._depths = Depths(locate=self._locate) if values["depth"] else None
-        self._outputs = Outputs(RosTransport(self, self._create_publisher), model.labels, "panoptic/", self._depths)
-        info = {"model": model.model, **engine.description}
-        self.core = Node(
-            self._pipeline, self._outputs.publish, self.resolve_topic_name(values["image"]), info, now_ns=self._now_ns,
-            convert=converter() if values["use_cv_bridge"] else frames.frame_of, publishers=self._senders,
+        if values["verify"]:
+            found = verify_engine(model, engine, values["precision"], clip_images(model.size))
+            self.get_logger().info(f"verified: {found}")
+        convert, converts = converter(values["use_cv_bridge"])
+        info = {"model": model.model, **engine.description, "converter": converts}
+        pipeline, publishers = Pipeline(engine, model, Tracker(model.labels)), list[Any]()
+        depths = Depths(locate=self._locate) if values["depth"] else None
+
+        def advertise(*args: Any, **options: Any) -> Any:
+            publishers.append(self.create_lifecycle_publisher(*args, **options))
+            return publishers[-1]
+
+        outputs = Outputs(RosTransport(self, advertise), model.labels, "panoptic/", depths)
+        name = self.resolve_topic_name(values["image"])
+        core = Node(
+            pipeline, outputs.publish, name, info, now_ns=self._now_ns, convert=convert,
+            publishers=lambda: self._inputs.senders(values["image"]),
         )  # fmt: skip
-        self._hardware = info.get("device", "")
+        self._opened = Opened(core, pipeline, outputs, depths, info.get("device", ""), publishers)
         self._apply()
 
-    def _create_publisher(self, *args: Any, **options: Any) -> Any:
-        publisher = self.create_lifecycle_publisher(*args, **options)
-        self._publishers_made.append(publisher)
-        return publisher
-
-    def _halt(self) -> None:
-        self._active = False
-        self._listen({})
-        self._stop.set()
-        if self._worker.is_alive():
-            self._worker.join(_STOP_S)
-
     def _close(self) -> None:
-        for publisher in self._publishers_made:
-            self.destroy_lifecycle_publisher(publisher)
-        self._publishers_made.clear()
-        self.core = self._outputs = None
-        self._pipeline = self._depths = self._tf = None
+        if self._opened is not None:
+            for publisher in self._opened.publishers:
+                self.destroy_lifecycle_publisher(publisher)
+        if self._frames is not None:
+            self._frames.close()
+        self._opened = self._frames = None
 
-    def _work(self, core: Node) -> None:
-        while not self._stop.is_set():
-            core.step(_STEP_S)
+    def _begin(self) -> None:
+        assert self._opened is not None
+        self._wait_for_worker()
+        self._opened.outputs.announce(self._now_ns())
+        self._start_anew()
+        self._opened.core.start_anew()
+        self._worker = Worker(self._opened.core)
+        self._active = True
+        self._attend(self._opened)
+
+    def _wait_for_worker(self) -> None:
+        if self._worker is not None and self._worker.alive:
+            raise PanopticError("an image is still being worked on since the node was active")
+
+    def _halt(self) -> bool:
+        """False if the worker is still busy."""
+        self._active = False
+        self._inputs.listen({})
+        return self._worker is None or self._worker.stop()
 
     # Parameters and services
 
@@ -171,23 +209,27 @@ class PanopticNode(LifecycleNode):
         known = {parameter.name for parameter in parameters.PARAMETERS}
         new = {parameter.name: parameter.value for parameter in changed if parameter.name in known}
         try:
-            parameters.check(self.values, new, configured=self.core is not None)
+            parameters.check_change(self.values, new, configured=self._opened is not None)
         except PanopticError as error:
+            self.get_logger().warning(str(error))
             return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     def _apply(self) -> None:
         """What may change at any time."""
-        values = self.values
-        if self.core is None or self._outputs is None:
+        if self._opened is None:
             return
-        self.core.settings = parameters.node_settings(values)
-        self._pipeline.thresholds = parameters.thresholds(values)
-        self._pipeline.tracker.settings = parameters.tracker_settings(values)
-        self._outputs.enabled = parameters.outputs(values)
-        self._outputs.points_stride = values["points_stride"]
-        if self._depths is not None:
-            self._depths.tolerance_s, self._depths.target_frame = values["depth_tolerance_s"], values["target_frame"]
+        values, opened = self.values, self._opened
+        opened.core.settings = parameters.node_settings(values)
+        opened.pipeline.thresholds = parameters.thresholds(values)
+        if opened.pipeline.tracker is not None:
+            opened.pipeline.tracker.settings = parameters.tracker_settings(values)
+        opened.outputs.enabled = parameters.outputs(values)
+        opened.outputs.points_stride = values["points_stride"]
+        if opened.depths is not None:
+            if values["target_frame"] and self._frames is None:
+                self._frames = Frames(self)
+            opened.depths.settings = parameters.depth_settings(values)
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         self._enabled = request.data
@@ -195,92 +237,69 @@ class PanopticNode(LifecycleNode):
         return response
 
     def _on_reset_tracks(self, _request: Any, response: Any) -> Any:
-        response.success = self.core is not None
+        response.success = self._opened is not None
         response.message = "numbers go on from where they were" if response.success else "the node is not configured"
-        self._start_anew()
+        if self._opened is not None:
+            self._opened.pipeline.forget_tracks()
         return response
 
     def _start_anew(self) -> None:
-        if self.core is not None:
-            self._pipeline.forget_tracks()
-        if self.core is not None and self._depths is not None:
-            self._depths.clear()
+        """After a jump of the clock, and at first."""
+        if self._opened is not None:
+            self._opened.pipeline.forget_tracks()
+            if self._opened.depths is not None:
+                self._opened.depths.clear()
+        if self._frames is not None:
+            self._frames.restart()
 
     # What happens ten times a second
 
     def _tick(self) -> None:
         self._ticks += 1
-        if self._active and self.core is not None and self._outputs is not None:
-            wanted = self._outputs.wanted
-            reason = "disabled by ~/enable" if not self._enabled else ""
-            if self.values["lazy"] and not wanted:
-                reason = reason or "nobody subscribes"
-            if self.core.paused and not reason:
-                self.core.watch()
-            self.core.paused = reason
-            self._listen({} if reason else self._inputs(wanted))
-            self._diagnose(self.core.news())
+        opened = self._opened if self._active else None
+        if opened is not None and self._guarded("attentive", lambda: self._attend(opened)):
+            self._diagnose(opened.core.news())
         elif self._ticks % _TICKS_A_REPORT == 0:
             state = self._state_machine.current_state[1]
             self._diagnose(Report(ERROR, self._trouble, {}) if self._trouble else Report(OK, state, {}))
 
-    def _inputs(self, wanted: set[str]) -> dict[str, tuple[Any, int, Callable[[Any], None]]]:
-        """Topic -> class, queue length and callback. A compressed image is taken where nobody publishes the raw one."""
-        assert self.core is not None
+    def _attend(self, opened: Opened) -> None:
+        """Listens to the inputs, if there is a reason to."""
+        wanted, core = opened.outputs.wanted, opened.core
+        reason = "" if self._enabled else "disabled by ~/enable"
+        if self.values["lazy"] and not wanted:
+            reason = reason or "nobody subscribes"
+        if reason != core.paused:
+            core.start_anew()
+        core.paused = reason
+        self._inputs.listen({} if reason else self._topics(opened, wanted))
+        if self._worker is None or not self._worker.alive:
+            raise PanopticError("the thread that answers has ended")
+
+    def _topics(self, opened: Opened, wanted: set[str]) -> dict[str, Any]:
+        """See Inputs.listen."""
         values = self.values
-        topic, kind = values["image"], CLASSES["Image"]
-        others = self.count_publishers(self.resolve_topic_name(topic + COMPRESSED))
-        if topic.endswith(COMPRESSED):
-            kind = CLASSES["CompressedImage"]
-        elif others and not self.count_publishers(self.resolve_topic_name(topic)):
-            topic, kind = topic + COMPRESSED, CLASSES["CompressedImage"]
-        chosen: dict[str, tuple[Any, int, Callable[[Any], None]]] = {topic: (kind, 1, self.core.receive)}
-        if self._depths is not None and wanted & OUTPUTS_3D:
-            chosen[values["depth"]] = (CLASSES["Image"], 5, self._depths.receive_depth)
-            chosen[values["camera_info"]] = (CLASSES["CameraInfo"], 5, self._depths.receive_info)
+        chosen = self._inputs.of_images(values["image"], opened.core.receive)
+        if opened.depths is not None and wanted & OUTPUTS_3D:
+            chosen[values["depth"]] = (CLASSES["Image"], CLOUD_QUEUE, opened.depths.receive_depth)
+            chosen[values["camera_info"]] = (CLASSES["CameraInfo"], CLOUD_QUEUE, opened.depths.receive_info)
         return chosen
-
-    def _listen(self, topics: dict[str, tuple[Any, int, Callable[[Any], None]]]) -> None:
-        """Subscribes to exactly these."""
-        for topic in self._subscriptions_now.keys() - topics.keys():
-            self.destroy_subscription(self._subscriptions_now.pop(topic))
-        for topic in topics.keys() - self._subscriptions_now.keys():
-            kind, depth, callback = topics[topic]
-            self._subscriptions_now[topic] = self._subscribe(topic, kind, sensor_data(depth), callback)
-
-    def _subscribe(self, topic: str, kind: Any, qos: QoSProfile, callback: Callable[[Any], None]) -> Any:
-        warn = SubscriptionEventCallbacks(incompatible_qos=lambda event: warn_incompatible(self, topic, qos, event, True))
-        return self.create_subscription(kind, topic, callback, qos, event_callbacks=warn, qos_overriding_options=OVERRIDES)
 
     def _diagnose(self, report: Report | None) -> None:
         if report is not None:
             header = messages.header_at(types, self._now_ns())
-            name, hardware = self.get_fully_qualified_name().lstrip("/"), getattr(self, "_hardware", "")
+            name, hardware = self.get_fully_qualified_name().lstrip("/"), self._opened.hardware if self._opened else ""
             self._diagnostics.publish(messages.diagnostics(types, header, name, hardware, report))
-
-    def _senders(self) -> str:
-        topic = self.resolve_topic_name(self.values["image"])
-        infos = [*self.get_publishers_info_by_topic(topic), *self.get_publishers_info_by_topic(topic + COMPRESSED)]
-        said = ", ".join(f"{endpoint_name(info)} ({policy_value(info.qos_profile, 'reliability')})" for info in infos)
-        return f"its publishers are {said}" if said else "nobody publishes it"
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
-    def _locate(self, source: str, stamp: Any) -> Placement:
+    def _locate(self, target: str, source: str, stamp: Any, timeout_s: float) -> Any:
         """See depth.Locate."""
-        from tf2_ros import Buffer, TransformException, TransformListener
-
-        if self._tf is None:
-            buffer = Buffer()
-            self._tf = (buffer, TransformListener(buffer, self))
-        target = self.values["target_frame"]
-        try:
-            found = self._tf[0].lookup_transform(target, source, Time.from_msg(stamp)).transform
-        except TransformException as error:
-            raise PanopticError(f"no way from frame {source!r} to target_frame {target!r}: {error}") from error
-        q, t = found.rotation, found.translation
-        return Placement.of((q.x, q.y, q.z, q.w), (t.x, t.y, t.z))
+        frames = self._frames
+        if frames is None:
+            raise PanopticError(f"tf is not listened to yet for target_frame {target!r}")
+        return frames.locate(target, source, stamp, timeout_s)
 
 
 def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
@@ -303,29 +322,35 @@ class _ToRos(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = self.format(record)
-        (self._logger.error if record.levelno >= logging.ERROR else self._logger.warning)(text)
+        if record.levelno >= logging.ERROR:
+            self._logger.error(self.format(record))
+        else:  # a line of code has one severity for rclpy, for good
+            self._logger.warning(self.format(record))
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the node until it is shut down. The exit status is 2 for parameters that are impossible."""
+    """Runs the node until it is shut down. With `build_only` the exit status is 1 if the engine cannot be opened."""
+    for number in _ENDING:  # rclpy's handlers end the node; nothing else should, however often they come
+        signal.signal(number, lambda *_: None)
     rclpy.init(args=arguments)
+    executor = SingleThreadedExecutor()
     try:
         node = PanopticNode()
-    except (InvalidParameterValueException, InvalidParameterTypeException) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    logging.getLogger("panoptic_ros").addHandler(_ToRos(node.get_logger()))
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    try:
+        logging.getLogger("panoptic_ros").addHandler(_ToRos(node.get_logger()))
+        executor.add_node(node)
+        if node.values["build_only"]:
+            return 0 if node.trigger_configure() == _DONE else 1
         node.start()
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass
+    except Exception:
+        if rclpy.ok():  # else it fell over its own end
+            raise
     finally:
-        node._halt()
         rclpy.try_shutdown()
+        for number in _ENDING:  # Python resets handlers on its way out, but not this one
+            signal.signal(number, signal.SIG_IGN)
     return 0
 
 

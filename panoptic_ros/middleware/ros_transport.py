@@ -15,7 +15,14 @@ import std_msgs.msg
 import vision_msgs.msg
 from rclpy.clock import Clock, ClockType
 from rclpy.event_handler import PublisherEventCallbacks
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+    qos_policy_name_from_kind,
+)
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from rclpy.serialization import deserialize_message
 from rclpy.signals import SignalHandlerOptions
@@ -117,14 +124,25 @@ def warn_incompatible(node: Any, topic: str, ours: QoSProfile, event: Any, publi
 
     def warn() -> None:
         node.destroy_timer(timer)
-        others = node.get_publishers_info_by_topic(name) if publishing else node.get_subscriptions_info_by_topic(name)
+        infos = node.get_publishers_info_by_topic(name) if publishing else node.get_subscriptions_info_by_topic(name)
+        others = [
+            info for info in infos if not _compatible(*((info.qos_profile, ours) if publishing else (ours, info.qos_profile)))
+        ]
         theirs = ", ".join(f"{endpoint_name(info)}: {policy_value(info.qos_profile, policy)}" for info in others)
+        if theirs:  # or they have left
+            say(theirs)
+
+    def say(theirs: str) -> None:
         node.get_logger().warning(
             f"incompatible QoS on {name}: {policy} of {node.get_fully_qualified_name()} is {policy_value(ours, policy)}, of its "
-            f"{'publishers' if publishing else 'subscribers'} {theirs or 'none'}; nothing passes between those that do not match"
+            f"{'publishers' if publishing else 'subscribers'} {theirs}; nothing passes between them"
         )
 
     timer = node.create_timer(_NAMES_KNOWN_S, warn, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def _compatible(publisher: QoSProfile, subscription: QoSProfile) -> bool:
+    return qos_check_compatible(publisher, subscription)[0] != QoSCompatibility.ERROR
 
 
 def policy_value(qos: QoSProfile, policy: str) -> str:
@@ -136,12 +154,14 @@ def endpoint_name(info: Any) -> str:
     return f"{info.node_namespace.rstrip('/')}/{info.node_name}"
 
 
-def converter() -> Callable[[Any], np.ndarray]:
-    """Image message -> (H, W, 3) RGB by cv_bridge, or by `frames` for what it does not do or if it cannot be imported."""
+def converter(use_cv_bridge: bool = True) -> tuple[Callable[[Any], np.ndarray], str]:
+    """Image message -> (H, W, 3) RGB, and who does it: cv_bridge, or `frames` where that is not installed or does not do it."""
+    if not use_cv_bridge:
+        return frames.frame_of, "panoptic_ros"
     try:
         from cv_bridge import CvBridge
-    except Exception:  # not installed, or built for another NumPy or OpenCV: these raise more than ImportError
-        return frames.frame_of
+    except Exception as error:  # not installed, or built for another NumPy or OpenCV: these raise more than ImportError
+        return frames.frame_of, f"panoptic_ros, since cv_bridge cannot be imported: {error}"
     bridge = CvBridge()
 
     def convert(message: Any) -> np.ndarray:
@@ -153,4 +173,4 @@ def converter() -> Callable[[Any], np.ndarray]:
         except Exception:  # each of OpenCV, NumPy and cv_bridge has its own
             return frames.frame_of(message)
 
-    return convert
+    return convert, "cv_bridge"

@@ -10,7 +10,8 @@ from torch.nn.functional import one_hot
 from tests.methods.scene import LABELS, THINGS, Scene
 from training.methods.dense.decode import Decoder, DecoderSettings
 from training.methods.dense.network import Output
-from training.methods.dense.targets import cell_targets, levelness_targets, truth_of
+from training.methods.dense.targets import levelness_targets, truth_of
+from training.nets.detector_targets import cell_targets
 
 STRIDE = 8
 """Pixels per cell of a scene: those of P3, so that no box is interpolated between two objects."""

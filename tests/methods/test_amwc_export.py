@@ -15,7 +15,7 @@ from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import open_engine
 from panoptic_ros.pipeline import Pipeline
 from tests.data import tiny_dataset
-from training import export_trt, train
+from training import onnx_export, train
 from training import recipe as recipes
 from training.data.street.labels import LABELS
 from training.methods.amwc.method import Method
@@ -66,14 +66,14 @@ def pictures() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def exported(recipe: recipes.Recipe, method: Method, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("amwc_mnv2")
-    export_trt.write_engine(recipe, method, (128, 256), folder)
+    onnx_export.write_engine(recipe, method, (128, 256), folder)
     return folder
 
 
 def test_every_backend_agrees_with_torch(exported: Path, method: Method) -> None:
-    found = export_trt.verify(exported, method.graph().eval(), pictures())
+    found = onnx_export.verify(exported, method.graph().eval(), pictures())
     assert set(found) == set(BACKENDS)
-    assert min(found.values()) >= export_trt.LEAST_AGREEMENT
+    assert min(found.values()) >= onnx_export.LEAST_AGREEMENT
 
 
 def test_the_graph_gives_the_costs_of_torch(exported: Path, method: Method) -> None:
@@ -101,7 +101,7 @@ def test_one_file_serves_sizes_below_its_longest_edges(exported: Path, method: M
     for backend in BACKENDS:
         engine = open_engine(manifest.load(exported).with_size(*size), backend)
         assert engine.run(image).ids.shape == (size[0] // 4, size[1] // 4)
-        assert export_trt.agreement(method.graph().eval(), engine, image) >= export_trt.LEAST_AGREEMENT
+        assert onnx_export.agreement(method.graph().eval(), engine, image) >= onnx_export.LEAST_AGREEMENT
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

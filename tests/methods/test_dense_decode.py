@@ -12,7 +12,8 @@ from panoptic_ros.core import PanopticError
 from tests.methods import ideal_dense
 from tests.methods.scene import CAR, LABELS, PERSON, PICTURE, THINGS, Scene, draw, found_segments
 from training.methods.dense.decode import Decoder, DecoderSettings
-from training.methods.dense.network import Output, resample
+from training.methods.dense.network import Output
+from training.nets.fpn import resample
 
 STRIDES = (8, 16, 32, 64, 128)
 STUFF = [k for k, thing in enumerate(THINGS) if not thing]

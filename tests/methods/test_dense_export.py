@@ -12,10 +12,12 @@ from panoptic_ros import manifest
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import open_engine
 from tests.data import tiny_dataset
-from training import export_trt, train
+from training import onnx_export, train
 from training import recipe as recipes
 from training.data.street.labels import LABELS
 from training.methods.dense.method import Method
+from training.precision.half import to_half
+from training.tensorrt_operators import problems
 from training.torch_engine import manifest_of
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,12 +41,12 @@ def method(recipe: recipes.Recipe) -> Method:
     network = found.network.eval()
     with torch.no_grad():
         output = network(torch.from_numpy(np.concatenate(pictures())).permute(0, 3, 1, 2).float())
-        for head, maps in ((network.thing_logits, output.thing_logits[0]), (network.semantic, output.semantic),
+        for head, maps in ((network.detector.thing_logits, output.thing_logits[0]), (network.semantic, output.semantic),
                            (network.levelness, output.levelness)):  # fmt: skip
             scale = 2 / maps.std((0, 2, 3))
             head.weight *= scale.view(-1, 1, 1, 1)
             head.bias.copy_((head.bias - maps.mean((0, 2, 3))) * scale)
-        network.distances.bias.fill_(1.5)  # boxes of several cells
+        network.detector.distances.bias.fill_(1.5)  # boxes of several cells
     return found
 
 
@@ -58,14 +60,21 @@ def pictures() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def exported(recipe: recipes.Recipe, method: Method, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dense_mnv2")
-    export_trt.write_engine(recipe, method, (128, 256), folder)
+    onnx_export.write_engine(recipe, method, (128, 256), folder)
     return folder
 
 
+def test_tensorrt_lists_every_operator(exported: Path) -> None:
+    model = manifest.load(exported)
+    graph = onnx.load(model.onnx)
+    assert problems(graph) == []
+    assert problems(to_half(graph, model.network_output)) == []
+
+
 def test_every_backend_agrees_with_torch(exported: Path, method: Method) -> None:
-    found = export_trt.verify(exported, method.graph().eval(), pictures())
+    found = onnx_export.verify(exported, method.graph().eval(), pictures())
     assert set(found) == {"openvino", "onnxruntime"}
-    assert min(found.values()) >= export_trt.LEAST_AGREEMENT
+    assert min(found.values()) >= onnx_export.LEAST_AGREEMENT
 
 
 def test_the_pictures_hold_things_and_stuff(exported: Path) -> None:
@@ -84,7 +93,7 @@ def test_one_file_serves_sizes_that_the_coarse_levels_do_not_divide(
     for backend in ("openvino", "onnxruntime"):
         engine = open_engine(manifest.load(exported).with_size(*size), backend)
         assert engine.run(image).ids.shape == (size[0] // 4, size[1] // 4)
-        assert export_trt.agreement(method.graph().eval(), engine, image) >= export_trt.LEAST_AGREEMENT
+        assert onnx_export.agreement(method.graph().eval(), engine, image) >= onnx_export.LEAST_AGREEMENT
 
 
 @pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])

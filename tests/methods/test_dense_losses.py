@@ -13,7 +13,8 @@ from tests.methods.scene import THINGS, Scene, draw
 from training.methods.dense import loss
 from training.methods.dense.loss import WEIGHTS, LossSettings, losses
 from training.methods.dense.network import Output
-from training.methods.dense.targets import Cells, Truth, truth_of
+from training.methods.dense.targets import truth_of
+from training.nets.detector_targets import Cells, Truth
 
 THING_CLASSES = torch.tensor(THINGS)
 RANGES = [16, 32, 64, 128]

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from tests.methods.scene import CAR, PERSON, ROAD, THINGS, Scene, draw
-from training.methods.dense.targets import Truth, cell_targets, centerness, level_of, levelness_targets, truth_of
+from training.methods.dense.targets import levelness_targets, truth_of
+from training.nets.detector_targets import Truth, cell_targets, centerness, level_of
 
 RANGES = [64, 128, 256, 512]
 TWO = draw(

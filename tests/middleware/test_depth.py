@@ -1,12 +1,15 @@
 """Which depth belongs to an image, and what is wrong if none does."""
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
-from panoptic_ros.middleware.depth import Depths
+from panoptic_ros.middleware.depth import Depths, DepthSettings
 from panoptic_ros.middleware.frames import depth_of
 from panoptic_ros.projection import Intrinsics, Placement
 
@@ -50,11 +53,36 @@ def test_an_image_of_another_size_has_other_intrinsics(depths: Depths) -> None:
 
 def test_a_target_frame(depths: Depths) -> None:
     there = Placement(np.eye(3), np.ones(3))
-    found = Depths(target_frame="map", locate=lambda source, stamp: {"cam": there}[source])
+    found = Depths(DepthSettings(target_frame="map"), lambda target, source, *_: {("map", "cam"): there}[target, source])
     found.receive_info(info())
     found.receive_depth(depth_image(0, 1000))
     view = found.view(header(0), (2, 3))
     assert view.frame_id == "map" and view.placement is there
+
+
+def test_depth_that_comes_after_its_image_is_waited_for(depths: Depths) -> None:
+    depths.settings = DepthSettings(wait_s=10)
+    threading.Timer(0.1, depths.receive_depth, [depth_image(100, 4000)]).start()
+    assert depths.view(header(100), (2, 3)).depth[0, 0] == 4
+
+
+def test_depth_is_not_waited_for_in_vain(depths: Depths) -> None:
+    """Neither for an image that depth is already ahead of, nor where depth fell silent a second ago."""
+    depths.settings = DepthSettings(tolerance_s=0.005, wait_s=10)
+    begin_s = time.monotonic()
+    for ms in (50, 5000):
+        with pytest.raises(PanopticError, match="nearest depth image"):
+            depths.view(header(ms), (2, 3))
+    assert time.monotonic() - begin_s < 5
+
+
+def test_depth_is_kept_until_a_slow_engine_is_done(depths: Depths) -> None:
+    for ms in range(99, 2000, 33):
+        depths.receive_depth(depth_image(ms, 1000))
+    assert depths.view(header(66), (2, 3)).depth[0, 0] == 3
+    depths.receive_depth(depth_image(2100, 1000))
+    with pytest.raises(PanopticError, match="nearest depth image is 0.066 s"):
+        depths.view(header(66), (2, 3))
 
 
 def test_a_clock_that_goes_back_forgets(depths: Depths) -> None:

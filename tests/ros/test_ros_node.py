@@ -57,6 +57,8 @@ def generate_test_description() -> tuple[Any, dict[str, Any]]:
         "two": node("/two", tiny, "image:=image_raw"),
         "strict": node("/strict", tiny, "image:=image_raw", strict, "lazy:=false"),
         "corrupt": node("/corrupt", corrupt),
+        "odd": node("/odd", tiny, "image:=image_raw", "depth:=no topic", "camera_info:=info"),
+        "wrong": node("/wrong", tiny, "min_score:=1"),
         "space": node("/space", tiny, "image:=image_raw", "depth:=depth", "camera_info:=camera_info"),
     }
     return launch.LaunchDescription([*nodes.values(), launch_testing.actions.ReadyToTest()]), nodes
@@ -117,6 +119,9 @@ class TestNode(Base):
         assert client.change("cleanup") and client.state == "unconfigured"
         assert client.set("threads", 1).successful
         assert client.change("configure") and client.change("activate") and client.state == "active"
+        client.reports.clear()
+        client.wait_for(lambda: client.reports, "a report")
+        assert client.reports[0].level == bytes([OK])  # the silence while it was inactive is none
         assert classes(client.ask(4 * S, scene())) == ALL
         assert not client.set("threads", 2).successful
 
@@ -254,6 +259,29 @@ class TestOthers(Base):
 
     def spin_until(self, client: Client, output: Any, process: Any, text: str) -> None:
         client.wait_for(lambda: any(text in line.text.decode() for line in output[process]), text)
+
+    def test_what_cannot_be_is_reported_and_can_be_put_right(self) -> None:
+        client = self.connect("/odd")
+        try:
+            client.wait_for_report(ERROR, "no topic")
+            assert client.state == "unconfigured" and not client.change("configure")
+            assert client.set("depth", "").successful and client.set("camera_info", "").successful
+            client.subscribe()
+            assert client.change("configure") and client.change("activate")
+            client.open_camera()
+            assert classes(client.ask(1 * S, scene())) == ALL
+            assert client.node.count_publishers("/odd/panoptic/segments") == 1
+        finally:
+            client.close()
+
+    def test_a_value_of_the_wrong_type(self) -> None:
+        client = self.connect("/wrong")
+        try:
+            assert "min_score" in client.wait_for_report(ERROR, "expecting type").message
+            assert client.state == "unconfigured"
+            assert client.set("min_score", 0.5).successful and client.change("configure")
+        finally:
+            client.close()
 
     def test_a_corrupt_engine(self) -> None:
         client = self.connect("/corrupt")

@@ -1,8 +1,10 @@
 """The DDS node and the ROS node side by side, read by a ROS 2 subscriber: the same bag, the same bytes."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -71,6 +73,30 @@ def answers(client: Client, kind: str, model: str, bag: Path, count: int, speed:
             process.wait(20)
         client.node.destroy_subscription(subscription)
     return client.got["segments"]
+
+
+@pytest.mark.parametrize("wait_s", [0.5, 5.0], ids=["starting", "started"])
+def test_ctrl_c_ends_the_node_however_often_it_comes(tiny_folder: Path, wait_s: float) -> None:
+    """A terminal sends it to the whole group, and launch once more."""
+    node = subprocess.Popen([sys.executable, *NODES["ros"], f"model:={tiny_folder}"], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert node.stderr is not None
+    time.sleep(wait_s)
+    for _ in range(3):
+        node.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    said = node.communicate(timeout=20)[1]
+    assert "Traceback" not in said or wait_s < 1  # before Python has come to our code, it has its own way to end
+    assert node.returncode == 0 or wait_s < 1
+
+
+@pytest.mark.parametrize(("model", "status"), [("hle_mnv2", 0), ("no_such_model", 1)])
+def test_an_engine_that_is_only_built(model: str, status: int) -> None:
+    options = ["--ros-args", "-p", f"model:={model}", "-p", "build_only:=true", "-p", "verify:=true"]
+    said = subprocess.run(
+        [sys.executable, "-m", "panoptic_ros.middleware.ros", *options], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert said.returncode == status, said.stderr
+    assert ("verified: 100.00 % of the pixels agree" if status == 0 else "unknown model") in said.stderr
 
 
 def test_both_nodes_write_the_same_bytes(client: Client, tmp_path: Path, tiny_folder: Path, capfd: Any) -> None:

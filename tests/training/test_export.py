@@ -1,6 +1,5 @@
 """The exported graph against torch, and what a failed check leaves behind."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import torch
 from panoptic_ros import manifest
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import open_engine
-from training import export_trt
+from training import onnx_export
 from training import recipe as recipes
 from training.data.street.labels import LABELS
 
@@ -43,7 +42,7 @@ def pictures() -> list[np.ndarray]:
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hle_mnv2")
-    export_trt.write_engine(*method(0), (128, 256), folder)
+    onnx_export.write_engine(*method(0), (128, 256), folder)
     return folder
 
 
@@ -53,9 +52,9 @@ def images() -> list[np.ndarray]:
 
 
 def test_every_backend_agrees_with_torch(exported: Path, images: list[np.ndarray]) -> None:
-    found = export_trt.verify(exported, method(0)[1].graph().eval(), images)
+    found = onnx_export.verify(exported, method(0)[1].graph().eval(), images)
     assert set(found) == {"openvino", "onnxruntime"}
-    assert min(found.values()) >= export_trt.LEAST_AGREEMENT
+    assert min(found.values()) >= onnx_export.LEAST_AGREEMENT
 
 
 def test_the_pictures_hold_things_stuff_and_void(exported: Path, images: list[np.ndarray]) -> None:
@@ -73,23 +72,22 @@ def test_one_file_serves_other_sizes(exported: Path) -> None:
 
 def test_other_weights_are_found_out(exported: Path, images: list[np.ndarray]) -> None:
     with pytest.raises(PanopticError, match="agrees with torch on"):
-        export_trt.verify(exported, method(1)[1].graph().eval(), images)
+        onnx_export.verify(exported, method(1)[1].graph().eval(), images)
 
 
-def test_a_failed_check_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_check_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, images: list[np.ndarray]) -> None:
     def refuse(*_: object) -> None:
         raise PanopticError("no")
 
     kept = tmp_path / "hle_mnv2" / "model.onnx"
     kept.parent.mkdir()
     kept.write_text("the engine before")
-    monkeypatch.setattr(export_trt, "load_method", lambda *_: method(0))
-    monkeypatch.setattr(export_trt, "frames_to_verify", lambda *_: [])
-    monkeypatch.setattr(export_trt, "write_engine", lambda *_: None)
-    monkeypatch.setattr(export_trt, "verify", refuse)
-    args = Namespace(model="hle_mnv2", checkpoint=None, settings=[], engines=tmp_path, size=None)
+    monkeypatch.setattr(onnx_export, "load_method", lambda *_: method(0))
+    monkeypatch.setattr(onnx_export, "write_engine", lambda *_: None)
+    monkeypatch.setattr(onnx_export.manifest, "load", lambda _: None)
+    monkeypatch.setattr(onnx_export, "verify", refuse)
     with pytest.raises(PanopticError, match="no"):
-        export_trt.export(args)
+        onnx_export.export_checkpoint(Path("any"), "hle_mnv2", kept.parent, None, (), lambda *_: images)
     assert [file.name for file in tmp_path.iterdir()] == ["hle_mnv2"]
     assert kept.read_text() == "the engine before"
 

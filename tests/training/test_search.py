@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from panoptic_ros.core import Label, PanopticError
 from tests import tiny_engine
 from tests.training.test_evaluate import write_dataset
-from training import evaluate, export_trt, recipe, search
+from training import evaluate, export_trt, onnx_export, recipe, search
 from training.nets.graph import Graph
 from training.search_targets import TRACKER_SPACE, Target, decoder_target
 
@@ -70,7 +70,7 @@ class Method:
 def method(monkeypatch: pytest.MonkeyPatch) -> Method:
     made = Method()
     of = SimpleNamespace(model="tiny", method="colours", engine_size=(64, 96), name="tiny_recipe")
-    monkeypatch.setattr(export_trt, "load_method", lambda checkpoint, settings: (of, made))
+    monkeypatch.setattr(onnx_export, "load_method", lambda checkpoint, settings: (of, made))
     return made
 
 
@@ -123,7 +123,7 @@ def test_the_search_starts_from_the_exported_settings(tmp_path: Path, monkeypatc
     def refuse(checkpoint: Path, settings: list[str]) -> None:
         raise PanopticError(f"{checkpoint} {settings}")
 
-    monkeypatch.setattr(export_trt, "load_method", refuse)
+    monkeypatch.setattr(onnx_export, "load_method", refuse)
     args = search.arguments_parser().parse_args(["--model", "tiny", "--data", "street:test", "--engines", str(tmp_path)])
     with pytest.raises(PanopticError, match=r"runs/tiny/last.pt \['decoder.distance=2.5'\]"):
         decoder_target(args)

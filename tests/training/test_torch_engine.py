@@ -24,7 +24,9 @@ def test_answers_as_the_graph_does() -> None:
     assert slots.ids.shape == (64 // model.decode_stride, 128 // model.decode_stride) and len(slots.category) == model.slots
 
 
-@pytest.mark.parametrize(("name", "key"), [("hle_mnv2_street", "seeds"), ("dense_mnv2_street", "detections")])
+@pytest.mark.parametrize(
+    ("name", "key"), [("hle_mnv2_street", "seeds"), ("dense_mnv2_street", "detections"), ("affinity_mnv2_street", "detections")]
+)
 def test_more_slots_than_ids_hold_are_refused(name: str, key: str) -> None:
     stuff = sum(not label.thing for label in LABELS)
     for count in (MAX_SLOTS - stuff, MAX_SLOTS - stuff + 1):

@@ -21,12 +21,12 @@ class Graph(nn.Module):
 
     def network_output(self, image: Tensor) -> Any:
         """What the decoder starts from: the network's output for the image as float32 (1,3,h,w)."""
-        return self.network(image.permute(0, 3, 1, 2).float())
+        return self.network(image.float().permute(0, 3, 1, 2))
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         return self.decoder(self.network_output(image))
 
     @torch.no_grad()
     def slots(self, raw: Any) -> Slots:
-        """The rest of the way from `network_output`, on the CPU."""
-        return self.finish(*(output.numpy() for output in self.decoder(raw)))
+        """The rest of the way from `network_output`."""
+        return self.finish(*(output.cpu().numpy() for output in self.decoder(raw)))

@@ -4,12 +4,16 @@ from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy, binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
+from torch.nn.functional import binary_cross_entropy, cross_entropy, normalize, one_hot
 
 from panoptic_ros.core import PanopticError
-from training.methods.dense.network import LEVELNESS_STRIDE, SEMANTIC_STRIDE, Output, boxes_around, cell_centres, iou, resample
-from training.methods.dense.targets import Cells, Truth, cell_targets, levelness_targets, sample, truth_of
-from training.nets.fpn import STRIDES
+from training.distributed import mean_count
+from training.methods.dense.network import LEVELNESS_STRIDE, SEMANTIC_STRIDE, Output
+from training.methods.dense.targets import levelness_targets, truth_of
+from training.nets.boxes import boxes_around, cell_centres, iou
+from training.nets.detector_loss import box_loss, category_loss, centerness_loss, flat
+from training.nets.detector_targets import Truth, cell_targets, sample
+from training.nets.fpn import STRIDES, resample
 
 GRID_STRIDES = (4, 2, 1)
 WEIGHTS = ("semantic", "category", "box", "centerness", "levelness", "mask", "embedding")
@@ -73,13 +77,8 @@ def losses(output: Output, semantic: Tensor, instance: Tensor, things: Tensor, s
     return {name: weight * term() for name, term in terms.items() if (weight := getattr(s, name))}
 
 
-def flat(levels: list[Tensor]) -> Tensor:
-    """(B,D,N): the cells of all levels in one row."""
-    return torch.cat([level.flatten(2) for level in levels], 2)
-
-
 def semantic_loss(logits: Tensor, semantic: Tensor, s: LossSettings) -> Tensor:
-    """Cross entropy, mean over the part `bootstrap` of the cells where it is worst.
+    """Cross entropy, mean over the part `bootstrap` of this process's cells where it is worst.
 
     logits: (B,C,..) at stride 8. semantic: (B,h,w) on the grid of the targets, -1 void.
     """
@@ -90,48 +89,10 @@ def semantic_loss(logits: Tensor, semantic: Tensor, s: LossSettings) -> Tensor:
     return entropy.topk(count).values.sum() / count
 
 
-def category_loss(logits: Tensor, cells: Cells, truth: Truth, things: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
-    """Focal loss (Lin et al. 2017) of each thing class at each counted cell, over the number of positives. logits: (B,T,N)."""
-    positive = cells.instance >= 0
-    index_of_class = things.long().cumsum(0) - 1  # C -> T
-    category = index_of_class[gather_instances(truth.category, cells.instance)]
-    goal = one_hot(torch.where(positive, category, -1) + 1, logits.shape[1] + 1)[..., 1:].transpose(1, 2).to(logits.dtype)
-    entropy = binary_cross_entropy_with_logits(logits, goal, reduction="none")
-    probability = logits.sigmoid()
-    wrong = goal * (1 - probability) + (1 - goal) * probability
-    weight = goal * alpha + (1 - goal) * (1 - alpha)
-    return (weight * wrong**gamma * entropy * cells.counted.unsqueeze(1)).sum() / positive.sum().clamp_min(1)
-
-
-def gather_instances(values: Tensor, instance: Tensor) -> Tensor:
-    """(B,N) values (B,L) of the object of each cell, those of object 0 where there is none (0 where no image has any)."""
-    return values.gather(1, instance.clamp_min(0)) if values.shape[1] else torch.zeros_like(instance)
-
-
-def box_loss(distances: Tensor, cells: Cells) -> Tensor:
-    """-log IoU, mean over the positives. Unlike in FCOS all weigh the same: masks need good boxes up to an object's rim.
-
-    distances: (B,4,N) pixels. IoU is (intersection + 1) / (union + 1), as in FCOS's code, so that it is never 0.
-    """
-    positive = cells.instance >= 0
-    found, goal = (part.transpose(1, 2)[positive].T for part in (distances, cells.distances))  # 4,positives
-    both = torch.minimum(found[0], goal[0]) + torch.minimum(found[2], goal[2])
-    both = both * (torch.minimum(found[1], goal[1]) + torch.minimum(found[3], goal[3]))
-    areas = [(d[0] + d[2]) * (d[1] + d[3]) for d in (found, goal)]
-    return -torch.log((both + 1) / (areas[0] + areas[1] - both + 1)).sum() / positive.sum().clamp_min(1)
-
-
-def centerness_loss(logits: Tensor, cells: Cells) -> Tensor:
-    """Binary cross entropy, mean over the positives. logits: (B,1,N)."""
-    positive = cells.instance >= 0
-    entropy = binary_cross_entropy_with_logits(logits[:, 0][positive], cells.centerness[positive], reduction="sum")
-    return entropy / positive.sum().clamp_min(1)
-
-
 def levelness_loss(logits: Tensor, truth: Truth, s: LossSettings) -> Tensor:
     """Cross entropy, mean over the cells that are not ignored. logits: (B,6,h,w) at stride 4."""
     goal = levelness_targets(truth, tuple(logits.shape[-2:]), s.ranges)
-    return cross_entropy(logits, goal, ignore_index=-1, reduction="sum") / (goal >= 0).sum().clamp_min(1)
+    return cross_entropy(logits, goal, ignore_index=-1, reduction="sum") / mean_count((goal >= 0).sum())
 
 
 def mask_loss(output: Output, truth: Truth, s: LossSettings) -> Tensor:
@@ -157,7 +118,7 @@ def mask_loss(output: Output, truth: Truth, s: LossSettings) -> Tensor:
         mask = iou(dense[b][:, p], box.T[:, j]) * probability[b, category[j], p]
         entropy = binary_cross_entropy(mask.clamp(1e-6, 1 - 1e-6), own[j, p].to(mask.dtype), reduction="none")
         total = total + (entropy / counted.sum(1)[j]).sum()
-    return total / truth.exists.sum().clamp_min(1)
+    return total / mean_count(truth.exists.sum())
 
 
 def dense_distances(output: Output) -> Tensor:
@@ -183,4 +144,4 @@ def embedding_loss(embedding: Tensor, truth: Truth, s: LossSettings) -> Tensor:
         masks = one_hot(owner).to(e.dtype)  # P',objects
         means = normalize(masks.T @ e, dim=1)
         total = total + cross_entropy(e @ means.T / s.temperature, owner, reduction="sum")
-    return total / (instance >= 0).sum().clamp_min(1)
+    return total / mean_count((instance >= 0).sum())

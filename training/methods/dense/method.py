@@ -12,6 +12,9 @@ from training.methods.dense.loss import LossSettings, losses
 from training.methods.dense.network import Network, NetworkSettings
 from training.nets.graph import Graph
 
+LEVEL_COLORS = torch.tensor([[0, 0, 0], [0.1, 0.2, 1], [0, 0.8, 0.9], [0.2, 0.8, 0.2], [1, 0.8, 0], [1, 0.1, 0.1]])
+"""RGB of background and P3 to P7."""
+
 
 @dataclass
 class Settings:
@@ -41,6 +44,11 @@ class Method:
         with torch.autocast(image.device.type, enabled=False):
             output = tree_map(Tensor.float, output)
             return losses(output, semantic, instance, self.things.to(image.device), self.settings.loss)
+
+    def pictures(self, image: Tensor) -> dict[str, Tensor]:
+        """Levelness: background black, P3 to P7 from blue to red. image: (1,3,h,w), 0..255; (3,h/4,w/4)."""
+        level = self.network(image).levelness[0].argmax(0)
+        return {"levelness": LEVEL_COLORS.to(level.device)[level].permute(2, 0, 1)}
 
     def graph(self) -> Graph:
         """The module to export, of the network as it is now."""

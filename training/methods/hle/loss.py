@@ -5,11 +5,13 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
+from torch.nn.functional import binary_cross_entropy_with_logits, normalize
 
 from panoptic_ros.core import PanopticError
+from training.distributed import mean_count, total
 from training.methods.hle.network import Fields, Network, precisions
-from training.methods.hle.targets import Targets, pool_means, targets
+from training.methods.hle.targets import Targets, pool_means, pool_sums, targets
+from training.nets.lovasz import class_masks, lovasz, lovasz_softmax, masked_cross_entropy
 
 SEMANTIC_LOSSES = ("lovasz", "cross_entropy", "associative")
 INSTANCE_LOSSES = ("lovasz", "lovasz_hinge", "cross_entropy", "associative")
@@ -90,14 +92,9 @@ def instance_terms(network: Network, fields: Fields, truth: Targets, things: Ten
     separate = s.instance == "associative"
     exponent = instance_exponent(fields, embedding.detach() if separate else embedding, truth)  # B,L,P
     known = (truth.semantic >= 0) & ~truth.ignored
-    rows = truth.exists
-    zero = exponent.sum() * 0
-    if not rows.any():
-        instance = variance = zero
-    else:
-        kind = "lovasz" if separate else s.instance
-        instance = instance_loss(exponent[rows], truth.instance[rows], known.repeat_interleave(rows.sum(1), 0), kind)
-        variance = s.variance * variance_smoothness(sigmas(fields.log_sigma), truth)
+    rows, kind = truth.exists, "lovasz" if separate else s.instance
+    instance = instance_loss(exponent[rows], truth.instance[rows], known.repeat_interleave(rows.sum(1), 0), kind)
+    variance = s.variance * variance_smoothness(sigmas(fields.log_sigma), truth)
     terms = {"instance": instance, "variance": variance, "seed": s.seed * seed_loss(fields, exponent, truth, things, s)}
     if separate:
         terms["instance_embedding"] = associative(embedding, truth.instance, truth.exists, push=0.5)
@@ -118,56 +115,27 @@ def instance_exponent(fields: Fields, embedding: Tensor, truth: Targets) -> Tens
 
 def instance_loss(exponent: Tensor, masks: Tensor, known: Tensor, kind: str) -> Tensor:
     """Mean over instances. exponent: (N,P), -log phi. masks, known: (N,P) bool."""
+    if kind == "cross_entropy":
+        phi_logit = -exponent - torch.log(-torch.expm1(-exponent.clamp_min(1e-4)))
+        entropy = binary_cross_entropy_with_logits(phi_logit, masks.to(phi_logit.dtype), reduction="none")
+        return (entropy * known).sum() / mean_count(known.sum())
+    count = mean_count(torch.tensor(len(masks), device=masks.device))
     if kind == "lovasz":
-        return lovasz((masks.float() - (-exponent).exp()).abs() * known, masks).mean()
+        return lovasz((masks.float() - (-exponent).exp()).abs() * known, masks).sum() / count
     if kind == "lovasz_hinge":
         # 1 at the mean, 0 where phi = 0.5, -1 where phi = 0.25: outside the margin no pixel is pushed further
         logit = 1 - exponent / math.log(2)
-        return lovasz((1 - logit * (masks.float() * 2 - 1)).relu() * known, masks).mean()
-    if kind == "cross_entropy":
-        phi_logit = -exponent - torch.log(-torch.expm1(-exponent.clamp_min(1e-4)))
-        return (
-            binary_cross_entropy_with_logits(phi_logit, masks.to(phi_logit.dtype), reduction="none") * known
-        ).sum() / known.sum().clamp_min(1)
+        return lovasz((1 - logit * (masks.float() * 2 - 1)).relu() * known, masks).sum() / count
     raise AssertionError(kind)  # LossSettings has refused it
 
 
-def lovasz(errors: Tensor, positive: Tensor) -> Tensor:
-    """(N,): eq. 3-5 of each row. errors: (N,P), not negative, 0 where a pixel does not count. positive: (N,P) bool."""
-    ordered, index = errors.sort(dim=1, descending=True)
-    hits = positive.gather(1, index).float()
-    total = hits.sum(1, keepdim=True)
-    jaccard = 1 - (total - hits.cumsum(1)) / (total + (1 - hits).cumsum(1)).clamp_min(1)
-    steps = torch.cat([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], 1)
-    return (ordered * steps).sum(1)
-
-
-def lovasz_softmax(probability: Tensor, semantic: Tensor) -> Tensor:
-    """Eq. 6 over the classes that each image has. probability: (B,C,P). semantic: (B,P), -1 void."""
-    masks, present = class_masks(semantic, probability.shape[1])
-    known = (semantic >= 0).unsqueeze(1)
-    errors = (masks.float() - probability).abs() * known
-    return lovasz(errors[present], masks[present]).sum() / present.sum().clamp_min(1)
-
-
-def masked_cross_entropy(logits: Tensor, semantic: Tensor) -> Tensor:
-    """Mean over the pixels that are not void; 0 where all are."""
-    total = cross_entropy(logits, semantic, ignore_index=-1, reduction="sum")
-    return total / (semantic >= 0).sum().clamp_min(1)
-
-
-def class_masks(semantic: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """(B,C,P) bool masks and (B,C) bool, which are not empty."""
-    masks = one_hot(semantic + 1, classes + 1)[..., 1:].transpose(1, 2).bool()
-    return masks, masks.any(2)
-
-
 def class_mean_regression(means: Tensor, embedding: Tensor, semantic: Tensor) -> Tensor:
-    """Eq. 15 over the classes of the batch; only the means learn. embedding: (B,E,P). semantic: (B,P)."""
+    """Eq. 15 over the classes of the batch, of all processes; only the means learn. embedding: (B,E,P). semantic: (B,P)."""
     flat = embedding.transpose(1, 2).flatten(0, 1).T.unsqueeze(0)  # 1,E,B*P
     masks, present = class_masks(semantic.reshape(1, -1), means.shape[0])
-    batch = normalize(pool_means(flat, masks)[0], dim=1)
-    return ((normalize(means, dim=1) - batch) ** 2).sum(1)[present[0]].sum() / present.sum().clamp_min(1)
+    batch = normalize(total(pool_sums(flat, masks))[0], dim=1)  # C,E
+    present = total(present[0].float()) > 0
+    return ((normalize(means, dim=1) - batch) ** 2).sum(1)[present].sum() / present.sum().clamp_min(1)
 
 
 def sigmas(log_sigma: Tensor) -> Tensor:
@@ -180,7 +148,7 @@ def variance_smoothness(sigma: Tensor, truth: Targets) -> Tensor:
     mean = pool_means(sigma, truth.instance).detach()  # B,L,2
     mine = torch.einsum("bld,blp->bdp", mean, truth.instance.float())
     inside = truth.instance.any(1, keepdim=True)
-    return (((sigma - mine) ** 2) * inside).sum() / inside.sum().clamp_min(1)
+    return (((sigma - mine) ** 2) * inside).sum() / mean_count(inside.sum())
 
 
 def seed_loss(fields: Fields, exponent: Tensor, truth: Targets, things: Tensor, s: LossSettings) -> Tensor:
@@ -190,7 +158,7 @@ def seed_loss(fields: Fields, exponent: Tensor, truth: Targets, things: Tensor, 
     goal = ((-exponent.detach()).exp() * truth.instance).sum(1)  # B,P: phi of the own instance, 0 on stuff
     stuff = (truth.semantic >= 0) & ~things[truth.semantic.clamp_min(0)]
     weight = inside * s.seed_foreground + stuff.float()
-    return ((seed - goal) ** 2 * weight).sum() / (inside | stuff).sum().clamp_min(1)
+    return ((seed - goal) ** 2 * weight).sum() / mean_count((inside | stuff).sum())
 
 
 def associative(embedding: Tensor, masks: Tensor, exists: Tensor, push: float, pull: float = 0.1) -> Tensor:

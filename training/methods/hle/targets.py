@@ -30,5 +30,9 @@ def targets(semantic: Tensor, instance: Tensor, things: Tensor) -> Targets:
 
 def pool_means(values: Tensor, masks: Tensor) -> Tensor:
     """Mean of values (B,D,P) under each of masks (B,L,P): (B,L,D), zero under an empty mask."""
-    weight = masks.to(values.dtype)
-    return torch.einsum("bdp,blp->bld", values, weight) / weight.sum(2, keepdim=True).clamp_min(1)
+    return pool_sums(values, masks) / masks.sum(2, keepdim=True).clamp_min(1)
+
+
+def pool_sums(values: Tensor, masks: Tensor) -> Tensor:
+    """(B,L,D): sum of values (B,D,P) under each of masks (B,L,P)."""
+    return torch.einsum("bdp,blp->bld", values, masks.to(values.dtype))

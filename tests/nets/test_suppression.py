@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.methods.dense.decode import suppress
+from training.nets.detector import suppress
 
 THRESHOLD = 0.6
 

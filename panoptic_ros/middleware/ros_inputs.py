@@ -1,0 +1,63 @@
+"""What the node over rclpy listens to."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+
+from panoptic_ros.middleware.outputs import COMPRESSED
+from panoptic_ros.middleware.ros_transport import (
+    CLASSES,
+    OVERRIDES,
+    endpoint_name,
+    policy_value,
+    sensor_data,
+    warn_incompatible,
+)
+
+Receive = Callable[[Any], None]
+
+CLOUD_QUEUE = 5
+"""Depth and calibration come beside the images; none of them should be lost."""
+
+
+class Inputs:
+    """Subscriptions that come and go. All in the executor's thread."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self._open: dict[str, Any] = {}
+
+    def listen(self, topics: dict[str, tuple[Any, int, Receive]]) -> None:
+        """Subscribes to exactly these: topic -> message class, length of the queue, callback."""
+        for topic in self._open.keys() - topics.keys():
+            self._node.destroy_subscription(self._open.pop(topic))
+        for topic in topics.keys() - self._open.keys():
+            self._open[topic] = self._subscribe(topic, *topics[topic])
+
+    def check(self, topic: str) -> None:
+        """Raises what rclpy raises for an impossible name or quality of service."""
+        self._node.destroy_subscription(self._subscribe(topic, CLASSES["Image"], 1, lambda _: None))
+
+    def of_images(self, topic: str, receive: Receive) -> dict[str, tuple[Any, int, Receive]]:
+        """The compressed images are taken where nobody publishes the raw ones."""
+        if topic.endswith(COMPRESSED):
+            return {topic: (CLASSES["CompressedImage"], 1, receive)}
+        if not self._publishers(topic) and self._publishers(topic + COMPRESSED):
+            return {topic + COMPRESSED: (CLASSES["CompressedImage"], 1, receive)}
+        return {topic: (CLASSES["Image"], 1, receive)}
+
+    def senders(self, topic: str) -> str:
+        """Who publishes the images, for people."""
+        name = self._node.resolve_topic_name(topic)
+        infos = [info for each in (name, name + COMPRESSED) for info in self._node.get_publishers_info_by_topic(each)]
+        said = ", ".join(f"{endpoint_name(info)} ({policy_value(info.qos_profile, 'reliability')})" for info in infos)
+        return f"its publishers are {said}" if said else "nobody publishes it"
+
+    def _publishers(self, topic: str) -> int:
+        return int(self._node.count_publishers(self._node.resolve_topic_name(topic)))
+
+    def _subscribe(self, topic: str, kind: Any, depth: int, callback: Receive) -> Any:
+        node, qos = self._node, sensor_data(depth)
+        warn = SubscriptionEventCallbacks(incompatible_qos=lambda event: warn_incompatible(node, topic, qos, event, True))
+        return node.create_subscription(kind, topic, callback, qos, event_callbacks=warn, qos_overriding_options=OVERRIDES)

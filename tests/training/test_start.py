@@ -1,0 +1,126 @@
+"""What a run may start from: checkpoints, averaged weights and ImageNet weights; and what it refuses."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from panoptic_ros.core import Label, PanopticError
+from tests.training.tiny import LABELS, batch, refusal, run, trained
+from training import train
+from training.nets.deeplab import backbone
+from training.recipe import Recipe
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_a_finished_run_is_not_overwritten(file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "last.pt").write_bytes(b"precious")
+    assert run(file, data, tmp_path) == 2
+    assert "last.pt exists: continue it with --resume, or choose another --out" in refusal(capsys)
+    assert (tmp_path / "last.pt").read_bytes() == b"precious"
+
+
+def test_a_checkpoint_of_another_network_is_refused(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """As another version of this code may have written it."""
+    assert run(file, data, tmp_path) == 0
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    state["network"].popitem()
+    torch.save(state, tmp_path / "last.pt")
+    assert run(file, data, tmp_path, "--resume") == 2
+    assert "last.pt is a checkpoint of another network than tiny's" in refusal(capsys)
+
+
+@pytest.mark.parametrize(("change", "name"), [("seed=1", "seed"), ("fast_lr=50", "fast_lr"), ("settings.loss.vq=0", "settings")])
+def test_a_checkpoint_of_another_recipe_is_refused(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, change: str, name: str
+) -> None:
+    assert run(file, data, tmp_path) == 0
+    before = (tmp_path / "last.pt").read_bytes()
+    assert run(file, data, tmp_path, change, "--resume") == 2
+    assert f"last.pt was trained with another value of {name};" in refusal(capsys)
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+def test_memory_may_be_saved_when_a_run_is_continued(file: Path, data: Path, tmp_path: Path) -> None:
+    assert run(file, data, tmp_path) == 0
+    assert run(file, data, tmp_path, "accumulate=2", "--resume") == 0
+
+
+def test_a_checkpoint_from_before_a_key_existed_has_its_default(file: Path, data: Path, tmp_path: Path) -> None:
+    assert run(file, data, tmp_path) == 0
+    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    for key in ("norm", "schedule", "optimiser", "accumulate"):
+        del state["recipe"][key]
+    del state["scaler"]
+    torch.save(state, tmp_path / "last.pt")
+    assert run(file, data, tmp_path, "--resume") == 0
+
+
+def test_a_checkpoint_of_other_labels_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    trained(recipe).save(tmp_path / "last.pt")
+    with pytest.raises(PanopticError, match="another value of labels"):
+        train.Trainer(recipe, (LABELS[0], Label(24, "person", True, (0, 0, 0)))).load(tmp_path / "last.pt")
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no checkpoint", b"PK\x03\x04 cut short"])
+def test_what_is_no_checkpoint_is_refused(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "last.pt").write_bytes(content)
+    assert run(file, data, tmp_path, "--resume") == 2
+    assert "cannot read the checkpoint" in refusal(capsys)
+
+
+def test_weights_of_something_else_are_no_checkpoint(
+    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "last.pt")
+    assert run(file, data, tmp_path, "--resume") == 2
+    assert "no checkpoint of this project" in refusal(capsys)
+
+
+def test_a_run_can_start_from_the_averaged_weights_of_another(recipe: Recipe, tmp_path: Path) -> None:
+    first = trained(recipe)
+    first.update(batch())
+    first.update(batch())
+    first.save(tmp_path / "first.pt")
+    recipe.init = str(tmp_path / "first.pt")
+    second, expected = trained(recipe), first.average.module.state_dict()
+    assert second.step == 0
+    assert all(torch.equal(value, expected[name]) for name, value in second.network.state_dict().items())
+
+
+def test_a_start_from_another_network_is_refused(recipe: Recipe, tmp_path: Path) -> None:
+    trained(recipe).save(tmp_path / "first.pt")
+    recipe.settings.network.aspp_width, recipe.init = 16, str(tmp_path / "first.pt")
+    with pytest.raises(PanopticError, match="first.pt is a checkpoint of another network than tiny's"):
+        trained(recipe)
+
+
+def test_backbone_weights_are_those_of_the_file(recipe: Recipe, tmp_path: Path) -> None:
+    """As torchvision saves them: with a classifier that the backbone lacks."""
+    torch.manual_seed(5)
+    state = backbone("mobilenet_v2", 32).state_dict()
+    torch.save({**state, "classifier.1.weight": torch.zeros(1000, 1280)}, tmp_path / "imagenet.pth")
+    recipe.backbone_weights = str(tmp_path / "imagenet.pth")
+    found = trained(recipe).network.trunk.backbone.state_dict()
+    assert all(torch.equal(found[name], value) for name, value in state.items())
+
+
+def test_backbone_weights_of_another_network_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
+    recipe.backbone_weights = str(tmp_path / "resnet.pth")
+    with pytest.raises(PanopticError, match="lacks [0-9]+ parameters of the backbone, such as features.0.0.weight"):
+        trained(recipe)
+
+
+def test_backbone_weights_of_another_size_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    state = backbone("mobilenet_v2", 32).state_dict()
+    torch.save({**state, "features.0.0.weight": torch.zeros(16, 3, 3, 3)}, tmp_path / "narrow.pth")
+    recipe.backbone_weights = str(tmp_path / "narrow.pth")
+    with pytest.raises(PanopticError, match="narrow.pth.*features.0.0.weight"):
+        trained(recipe)

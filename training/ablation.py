@@ -1,0 +1,145 @@
+"""Variants of a recipe, trained alike and compared: what the ablation commands of the methods share.
+
+Every variant gets the same frames and steps; what was measured already is read back, so that a run can be continued.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import re
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from panoptic_ros.core import Label, PanopticError
+from training import recipe as recipes
+from training.data.frames import read_frames
+from training.evaluate import PER_FRAME, evaluate_engine
+from training.recipe import Recipe
+from training.torch_engine import TorchEngine, manifest_of
+from training.train import batches
+from training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A table of a paper. recipe: what variants differ from, by the overrides in `variants`, name by name in the table's order.
+
+    decoder: overrides of all variants, since a recipe's own thresholds were searched for a longer training. paper_pq: what the
+    paper found, by name. out, lr: defaults of the command.
+    """
+
+    command: str
+    recipe: str
+    variants: dict[str, list[str]]
+    decoder: list[str]
+    paper_pq: dict[str, float]
+    out: Path
+    lr: float
+
+    def main(self, description: str, arguments: list[str] | None) -> int:
+        """The command: the exit status. A PanopticError becomes one line on stderr and status 2."""
+        args = self.parser(description).parse_args(arguments)
+        args.out.mkdir(parents=True, exist_ok=True)
+        try:
+            for seed in args.seeds:
+                for name in self.variants:
+                    file, recipe = result_file(args, name, seed), self.variant(name, seed, args)
+                    if not is_measured(file, recipe):
+                        file.write_text(json.dumps(measure(name, recipe, args), indent=1))
+                        (args.out / "table.md").write_text(self.table(args))
+        except PanopticError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        print(self.table(args))
+        return 0
+
+    def parser(self, description: str) -> argparse.ArgumentParser:
+        parser = argparse.ArgumentParser(prog=f"python -m {self.command}", description=description)
+        parser.add_argument("--out", type=Path, default=self.out)
+        parser.add_argument("--steps", type=int, default=800, help="250 are too few to find things at all (default: %(default)s)")
+        parser.add_argument("--batch", type=int, default=8)
+        parser.add_argument("--lr", type=float, default=self.lr, help="higher than for a long training (default: %(default)s)")
+        parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+        parser.add_argument("--frames", type=int, default=60, help="of the val split, evenly spaced (default: %(default)s)")
+        return parser
+
+    def variant(self, name: str, seed: int, args: argparse.Namespace) -> Recipe:
+        """The recipe of a variant, made short."""
+        stage = f"stages=[{{size: [128, 256], batch: {args.batch}, steps: {args.steps}, crop: [0.4, 0.8]}}]"
+        common = [stage, f"seed={seed}", "warmup=50", "ema=0.98", f"lr={args.lr}", *self.decoder]
+        return recipes.load(self.recipe, [*common, *self.variants[name]])
+
+    def table(self, args: argparse.Namespace) -> str:
+        """Markdown: PQ of each variant and seed, in percent, beside the paper's."""
+        columns = ["variant", *(f"PQ, seed {seed}" for seed in args.seeds), "things", "stuff", "paper"]
+        lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+        for name in self.variants:
+            files = [result_file(args, name, seed) for seed in args.seeds]
+            found = [json.loads(file.read_text()) if file.exists() else None for file in files]
+            done = [scores for scores in found if scores]
+            cells = [f"{100 * scores['all']:.1f}" if scores else "" for scores in found]
+            cells += [f"{100 * np.mean([s[group] for s in done]):.1f}" if done else "" for group in ("things", "stuff")]
+            lines.append(" | ".join([f"| {name}", *cells, str(self.paper_pq.get(name, ""))]) + " |")
+        return "\n".join(lines) + "\n"
+
+
+def decoder_defaults(decoder: Any) -> list[str]:
+    """Overrides that set every setting of a decoder to that of `decoder`, a dataclass."""
+    return [f"settings.decoder.{key}={value}" for key, value in dataclasses.asdict(decoder).items()]
+
+
+def settings(recipe: Recipe) -> dict:
+    """What a result depends on, as JSON reads it back."""
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
+
+
+def result_file(args: argparse.Namespace, name: str, seed: int) -> Path:
+    return args.out / f"{re.sub('[^a-z]+', '_', name.lower().replace('á', 'a'))}_{seed}_{args.steps}_{args.frames}.json"
+
+
+def is_measured(file: Path, recipe: Recipe) -> bool:
+    """Whether a file has the result of this recipe; keys that it lacks, being older, have their defaults."""
+    return file.exists() and settings(recipes.from_dict(json.loads(file.read_text())["recipe"])) == settings(recipe)
+
+
+def measure(name: str, recipe: Recipe, args: argparse.Namespace) -> dict:
+    """PQ on evenly spaced val frames of one variant, trained from random weights."""
+    began = time.monotonic()
+    labels, frames = read_frames(Path(recipe.data.root), recipe.data.val)
+    method = trained(name, recipe, labels, args)
+    engine = TorchEngine(method.graph(), tuple(recipe.engine_size))
+    chosen = frames[:: max(1, len(frames) // args.frames)][: args.frames]
+    scores = evaluate_engine(engine, manifest_of(recipe, method), labels, chosen, {})["quality"][PER_FRAME]
+    pq = {group: scores[group]["pq"] for group in ("all", "things", "stuff")}
+    return pq | {"name": name, "seconds": round(time.monotonic() - began), "recipe": settings(recipe)}
+
+
+def trained(name: str, recipe: Recipe, labels: tuple[Label, ...], args: argparse.Namespace) -> Any:
+    """The method with a trained network on the CPU. One that differs from an earlier one in its decoder alone has its weights."""
+    trainer = Trainer(recipe, labels)
+    weights = args.out / f"{training_digest(recipe)}.pt"
+    if weights.exists():
+        trainer.network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    else:
+        steps = sum(stage.steps for stage in recipe.stages)
+        for batch in tqdm(batches(recipe, 0, trainer.method.grid_stride, 1), total=steps, desc=f"{name}, {recipe.seed}"):
+            trainer.update(batch)
+        trainer.network.load_state_dict(trainer.average.module.state_dict())
+        torch.save(trainer.network.state_dict(), weights)
+    trainer.network.cpu()
+    return trainer.method
+
+
+def training_digest(recipe: Recipe) -> str:
+    """Of all that a recipe says but of its decoder."""
+    content = settings(recipe)
+    del content["settings"]["decoder"]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

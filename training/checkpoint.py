@@ -1,0 +1,90 @@
+"""Checkpoints: written whole or not at all, the last few kept, read with care."""
+
+import io
+import os
+import shutil
+from pathlib import Path
+
+import torch
+
+from panoptic_ros.core import PanopticError
+
+
+def write_checkpoint(state: dict, path: Path, keep: int = 0) -> None:
+    """Write `path`, and keep the last `keep` of a run under second names beside it, `step_<number>.pt`.
+
+    At every moment `path` is a whole checkpoint, whatever ends the process or the power. state: with `step`. Raises
+    PanopticError, what was there untouched, if the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_suffix(".tmp")
+    try:
+        _write(state, temporary)
+        temporary.replace(path)
+        if keep:
+            _second_name(path, path.with_name(f"step_{state['step']:08d}.pt"))
+            for old in sorted(path.parent.glob("step_*.pt"))[:-keep]:
+                old.unlink()
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise PanopticError(
+            f"cannot write {path} at step {state['step']}: {summary(error)}; {left(path)}; make room, then continue with --resume"
+        ) from error
+
+
+def _write(state: dict, path: Path) -> None:
+    """On the disk, not only in its cache, when it returns."""
+    content = io.BytesIO()  # torch would write into the file by itself, and hide what the file system says
+    torch.save(state, content)
+    with path.open("wb") as file:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _second_name(path: Path, name: Path) -> None:
+    name.unlink(missing_ok=True)
+    try:
+        name.hardlink_to(path)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(path, name)
+
+
+def left(path: Path) -> str:
+    """What there is to continue from, in words."""
+    return f"the last good checkpoint, {path}, is intact" if path.exists() else "there is no checkpoint yet"
+
+
+def read_checkpoint(path: Path) -> dict:
+    """A checkpoint of this project. Raises PanopticError if it is missing, truncated or something else."""
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
+        older = [str(file) for file in sorted(path.parent.glob("step_*.pt"))[:-1]]
+        fix = f"; an older one is {older[-1]}: copy it to {path.name}" if older and path.exists() else ""
+        raise PanopticError(f"cannot read the checkpoint {path}: {summary(error)}{fix}") from error
+    if not isinstance(state, dict) or "recipe" not in state:
+        raise PanopticError(f"{path} is no checkpoint of this project: it has no recipe")
+    return state
+
+
+def load_backbone(backbone: torch.nn.Module, source: str) -> None:
+    """A torchvision ImageNet checkpoint, file or URL; its classifier, and MobileNetV2's last 1x1 convolution, are left out."""
+    try:
+        if source.startswith(("https://", "http://")):
+            state = torch.hub.load_state_dict_from_url(source, map_location="cpu", weights_only=True)
+        else:
+            state = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
+        raise PanopticError(f"cannot read the backbone weights {source}: {summary(error)}") from error
+    try:
+        missing, _ = backbone.load_state_dict(state, strict=False)
+    except (RuntimeError, TypeError) as error:
+        raise PanopticError(f"{source} holds weights of another network than the backbone: {summary(error)}") from error
+    if missing:
+        raise PanopticError(f"{source} lacks {len(missing)} parameters of the backbone, such as {missing[0]}")
+
+
+def summary(error: Exception, limit: int = 300) -> str:
+    """An error's text on one line; torch lists every parameter that does not fit."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= limit else f"{text[:limit]}..."
