@@ -52,7 +52,7 @@ setup(
         "dds": DDS,
         "bags": BAGS,
         "amwc": NUMBA,
-        "train": TRAIN,
+        "train": [*TRAIN, *NUMBA],
         "test": [*TEST, *OPENVINO, *ONNXRUNTIME, *DDS, *BAGS, *NUMBA, *TRAIN],
     },
     entry_points={"console_scripts": [f"{NAME} = {NAME}.__main__:main", f"panoptic_node = {NAME}.middleware.ros:main"]},

@@ -3,12 +3,12 @@
 import importlib
 import importlib.util
 import os
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
 from panoptic_ros import variant
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.preprocess import GREY
@@ -48,7 +48,7 @@ def open_engine(
     except PanopticError:
         raise
     except Exception as error:  # each SDK has its own kinds; what they say is all there is
-        names = ", ".join(field.name for field in fields(Slots))
+        names = ", ".join(outputs_of(finish_of(manifest)))
         raise PanopticError(f"{name} cannot run {manifest.onnx} as image -> {names}: {_reason(error)}") from error
     _check_slots(slots, manifest)
     return engine

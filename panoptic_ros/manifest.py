@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,9 @@ MAX_LABEL = 32767
 _KEYS = {
     "format": int, "model": str, "method": str, "onnx": str, "sha256": str, "size": list, "size_multiple": int,
     "decode_stride": int, "network_output": str, "slots": int, "embedding": int, "labels": list, "license": str,
-    "trained_on": str, "recipe": str, "decoder": dict,
+    "trained_on": str, "recipe": str, "decoder": dict, "solver": dict,
 }  # fmt: skip
+_OPTIONAL: dict[str, Any] = {"solver": {}}
 _LABEL_KEYS = {"id": int, "name": str, "thing": bool, "color": list}
 
 
@@ -31,7 +32,8 @@ class Manifest:
     onnx: the file, its hash checked. size: (h, w) of the engine input, multiples of `size_multiple`. decode_stride: input
     pixels per cell of the decoding grid. network_output: the tensor between network and decoder. slots: K. embedding: E.
     decoder: the method's settings, baked into the graph and carried here for information only. sha256: of the file; empty where
-    there is none. precision: of the file, fp32 or one of `panoptic_ros.variant`.
+    there is none. precision: of the file, fp32 or one of `panoptic_ros.variant`. solver: settings of
+    the solver that makes slots of the graph's costs (`panoptic_ros.answer`); empty where the graph's outputs are slots.
     """
 
     model: str
@@ -48,6 +50,7 @@ class Manifest:
     trained_on: str
     recipe: str
     decoder: Mapping[str, Any]
+    solver: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
     precision: str = "fp32"
 
@@ -73,6 +76,7 @@ def load(name_or_path: str | Path) -> Manifest:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PanopticError(f"cannot read {file}: {error}") from error
+    content = _OPTIONAL | content if isinstance(content, dict) else content
     check_keys(content, _KEYS, str(file))
     if content["format"] != FORMAT:
         raise PanopticError(f"{file} has format {content['format']}; this version reads format {FORMAT}")

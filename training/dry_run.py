@@ -88,7 +88,9 @@ def check_graph(trainer: Trainer) -> None:
     method, (height, width) = trainer.method, trainer.recipe.engine_size
     manifest_of(trainer.recipe, method)
     graph = method.graph().to(trainer.device).eval()
-    found = [tuple(part.shape) for part in graph(torch.zeros(1, height, width, 3, dtype=torch.uint8, device=trainer.device))]
+    raw = graph.network_output(torch.zeros(1, height, width, 3, dtype=torch.uint8, device=trainer.device))
+    answer = graph.slots(raw)
+    found = [part.shape for part in (answer.ids, answer.category, answer.score, answer.embedding)]
     stride, slots = method.settings.decoder.stride, method.slots
     if found[:3] != [(height // stride, width // stride), (slots,), (slots,)]:
         raise PanopticError(f"the graph answers {height}x{width} with {found}; expected {slots} slots on a grid of 1/{stride}")

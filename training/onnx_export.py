@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from panoptic_ros import manifest
-from panoptic_ros.core import Label, PanopticError
+from panoptic_ros.answer import outputs_of
+from panoptic_ros.core import Label, PanopticError, Slots
 from panoptic_ros.engine import BACKENDS, open_engine
 from panoptic_ros.manifest import Manifest
 from training import recipe as recipes
+from training.nets.graph import Graph
 from training.recipe import Recipe
 from training.train import read_checkpoint
 
-OUTPUTS = ("ids", "category", "score", "embedding")
 NETWORK = "network"
 ONNX = "model.onnx"
 SIZE_MULTIPLE = 32
@@ -63,16 +64,18 @@ def export_checkpoint(
 
 def write_engine(recipe: Recipe, method: Any, input_size: tuple[int, int], folder: Path) -> None:
     """model.onnx and manifest.json of a method's network as it is. input_size: (h, w), the default."""
-    outputs = export_graph(method.graph(), folder / ONNX)
-    slots, embedding = outputs[3].shape
+    graph = method.graph()
+    export_graph(graph, folder / ONNX)
+    solver = {} if graph.finish is Slots else {"solver": dataclasses.asdict(graph.finish.settings)}
     content = {
         "format": manifest.FORMAT, "model": recipe.model, "method": recipe.method, "onnx": ONNX,
         "sha256": hashlib.sha256((folder / ONNX).read_bytes()).hexdigest(),
         "size": list(input_size), "size_multiple": SIZE_MULTIPLE,
-        "decode_stride": method.settings.decoder.stride, "network_output": NETWORK, "slots": slots, "embedding": embedding,
+        "decode_stride": method.settings.decoder.stride, "network_output": NETWORK, "slots": method.slots,
+        "embedding": method.settings.network.embedding,
         "labels": [dataclasses.asdict(label) for label in method.labels],
         "license": "Apache-2.0", "trained_on": Path(recipe.data.root).name, "recipe": recipe.name,
-        "decoder": dataclasses.asdict(method.settings.decoder),
+        "decoder": dataclasses.asdict(method.settings.decoder), **solver,
     }  # fmt: skip
     (folder / "manifest.json").write_text(json.dumps(content, indent=1) + "\n")
 
@@ -112,23 +115,23 @@ class WithNetwork(nn.Module):
         return *self.whole.decoder(raw), *tree_leaves(raw)
 
 
-def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
-    """Write `graph` (`network_output`, `decoder`) as ONNX with symbolic height `h` and width `w`; returns outputs of a run."""
+def export_graph(graph: Graph, file: Path) -> None:
+    """Write `graph` as ONNX with symbolic height `h` and width `w`."""
     # large enough that no map has a side of one cell even at stride 128: torch.export would take such a side for constant
     image = torch.zeros(1, 8 * SIZE_MULTIPLE, 12 * SIZE_MULTIPLE, 3, dtype=torch.uint8)
     sides = {axis: SIZE_MULTIPLE * torch.export.Dim(name, min=2, max=128) for axis, name in ((1, "rows"), (2, "columns"))}
     wrapped = WithNetwork(graph).eval()
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        outputs = wrapped(image)
-        count = len(outputs) - len(OUTPUTS)
+        outputs = outputs_of(graph.finish)
+        count = len(wrapped(image)) - len(outputs)
         names = [NETWORK] if count == 1 else [f"{NETWORK}/{number}" for number in range(count)]
         program = torch.onnx.export(
             wrapped, (image,), dynamo=True, dynamic_shapes=(sides,), input_names=["image"],
-            output_names=[*OUTPUTS, *names], opset_version=OPSET, verbose=False,
+            output_names=[*outputs, *names], opset_version=OPSET, verbose=False,
         )  # fmt: skip
     model = program.model_proto
-    del model.graph.output[len(OUTPUTS) :], model.graph.value_info[:]
+    del model.graph.output[len(outputs) :], model.graph.value_info[:]
     for part in (model, model.graph, *model.graph.node):  # the exporter's notes: stack traces with the paths of this machine
         del part.metadata_props[:]
     for axis, name in ((1, "h"), (2, "w")):
@@ -136,7 +139,6 @@ def export_graph(graph: nn.Module, file: Path) -> tuple[Tensor, ...]:
     measure_after_the_cast(model.graph)
     onnx.checker.check_model(model)
     onnx.save(model, file)
-    return outputs
 
 
 def measure_after_the_cast(graph: onnx.GraphProto) -> None:
@@ -151,7 +153,7 @@ def measure_after_the_cast(graph: onnx.GraphProto) -> None:
     graph.node.extend([cast, *nodes])
 
 
-def verify(folder: Path, graph: nn.Module, images: list[np.ndarray]) -> dict[str, float]:
+def verify(folder: Path, graph: Graph, images: list[np.ndarray]) -> dict[str, float]:
     """Part of the pixels whose ids each backend shares with torch. Raises PanopticError if that is too few or one is missing."""
     model, found = manifest.load(folder), {}
     for backend in BACKENDS:
@@ -166,7 +168,7 @@ def verify(folder: Path, graph: nn.Module, images: list[np.ndarray]) -> dict[str
 
 
 @torch.no_grad()
-def agreement(graph: nn.Module, engine: object, image: np.ndarray) -> float:
+def agreement(graph: Graph, engine: object, image: np.ndarray) -> float:
     """Part of the cells with the same id. image: (1,h,w,3) uint8."""
-    expected = graph.decoder(graph.network_output(torch.from_numpy(image)))[0].numpy()
-    return float((engine.run(image).ids == expected).mean())
+    expected = graph.slots(graph.network_output(torch.from_numpy(image)))
+    return float((engine.run(image).ids == expected.ids).mean())

@@ -52,11 +52,11 @@ def decoder_target(args: argparse.Namespace) -> Target:
     labels, frames = _frames(args, model)
     frames = frames[:: max(1, len(frames) // (args.frames or len(frames)))][: args.frames]
     graph = method.graph().eval()
-    replay = Replay(frames, labels, model, lambda image: _network_output(graph, image), decoding(graph.decoder))
+    replay = Replay(frames, labels, model, lambda image: _network_output(graph, image), graph.slots)
 
     def score(values: dict[str, float]) -> float:
         method.settings.decoder = replace(start, **values)
-        replay.decode = decoding(method.graph().decoder)
+        replay.decode = method.graph().slots
         return replay.panoptic_quality()
 
     return Target("PQ", space, {key: getattr(start, key) for key in space}, score, len(frames))
@@ -94,16 +94,6 @@ def _frames(args: argparse.Namespace, model: Manifest) -> tuple[tuple[Label, ...
 @torch.no_grad()
 def _network_output(graph: nn.Module, image: np.ndarray) -> Any:
     return graph.network_output(torch.from_numpy(image))
-
-
-def decoding(decoder: nn.Module) -> Callable[[Any], Slots]:
-    """What the network gave for one image -> Slots."""
-
-    @torch.no_grad()
-    def decode(raw: Any) -> Slots:
-        return Slots(*(output.numpy() for output in decoder(raw)))
-
-    return decode
 
 
 def _copied(slots: Slots) -> Slots:

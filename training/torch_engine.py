@@ -5,23 +5,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from panoptic_ros.core import PanopticError, Slots
 from panoptic_ros.manifest import MAX_SLOTS, Manifest
+from training.nets.graph import Graph
 from training.recipe import Recipe
 
 
 class TorchEngine:
     """See `panoptic_ros.core.Engine`. graph: a method's, on the CPU. size: (h, w)."""
 
-    def __init__(self, graph: nn.Module, size: tuple[int, int]) -> None:
+    def __init__(self, graph: Graph, size: tuple[int, int]) -> None:
         self.size, self._graph = size, graph.eval()
         self.description = {"backend": "torch", "version": torch.__version__, "device": "CPU", "precision": "fp32"}
 
     @torch.no_grad()
     def run(self, image: np.ndarray) -> Slots:
-        return Slots(*(output.numpy() for output in self._graph(torch.from_numpy(image))))
+        return self._graph.slots(self._graph.network_output(torch.from_numpy(image)))
 
     @torch.no_grad()
     def run_network_only(self, image: np.ndarray) -> None:

@@ -1,15 +1,13 @@
 """ONNX Runtime on the CPU."""
 
 import os
-from dataclasses import fields
 
 import numpy as np
 import onnxruntime as ort
 
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
-
-_OUTPUTS = [field.name for field in fields(Slots)]
 
 
 def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
@@ -28,6 +26,7 @@ class OnnxRuntimeEngine:
     def __init__(self, manifest: Manifest, options: EngineOptions) -> None:
         self.size = manifest.size
         self._manifest, self._options = manifest, options
+        self._finish = finish_of(manifest)
         self._session = self._open(manifest.onnx.read_bytes())
         self._network_session: ort.InferenceSession | None = None
         self.description = {
@@ -39,10 +38,10 @@ class OnnxRuntimeEngine:
         }
 
     def run(self, image: np.ndarray) -> Slots:
-        outputs = self._session.run(_OUTPUTS, {"image": image})
+        outputs = self._session.run(outputs_of(self._finish), {"image": image})
         for output in outputs:
             output.flags.writeable = False
-        return Slots(*outputs)
+        return self._finish(*outputs)
 
     def run_network_only(self, image: np.ndarray) -> None:
         if self._network_session is None:

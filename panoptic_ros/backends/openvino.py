@@ -1,17 +1,16 @@
 """OpenVINO: the default on CPUs."""
 
 from collections import Counter
-from dataclasses import fields
 
 import numpy as np
 import openvino as ov
 from openvino import opset13
 
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.backends import plan_cache
 from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
-_OUTPUTS = tuple(field.name for field in fields(Slots))
 _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
 """Of what is floating point in the network; in an int8 file most convolutions are not."""
 
@@ -53,6 +52,7 @@ class OpenVinoEngine:
     def __init__(self, core: ov.Core, manifest: Manifest, device: str, config: dict[str, object], precision: str) -> None:
         self.size = manifest.size
         self._core, self._manifest, self._device = core, manifest, device
+        self._finish = finish_of(manifest)
         # The precision is always said: left out, OpenVINO takes bf16 on the CPUs that have it.
         self._exact = config | {"INFERENCE_PRECISION_HINT": ov.Type.f32}
         floats = _TYPES.get(precision.rpartition("+")[2], ov.Type.f32)
@@ -80,7 +80,7 @@ class OpenVinoEngine:
             request = self._decoder_request
             _infer(self._network_request, image)
         _infer(request, image)
-        return Slots(*(_view(request.get_tensor(name)) for name in _OUTPUTS))
+        return self._finish(*(_view(request.get_tensor(name)) for name in outputs_of(self._finish)))
 
     def run_network_only(self, image: np.ndarray) -> None:
         if self._network_request is None:

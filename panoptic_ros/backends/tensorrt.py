@@ -7,18 +7,17 @@ import ctypes
 import importlib
 import logging
 from collections.abc import Sequence
-from dataclasses import fields
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import tensorrt as trt
 
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.backends import plan_cache, tensorrt_build
 from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
-_OUTPUTS = tuple(field.name for field in fields(Slots))
 _log = logging.getLogger(__name__)
 
 
@@ -54,7 +53,8 @@ class TensorRtEngine:
         self._manifest, self._options = manifest, options
         self._whole = Replayed(manifest, plan(manifest, options))
         self._network: Replayed | None = None
-        self._slots = Slots(*(self._whole.results[name] for name in _OUTPUTS))
+        self._finish = finish_of(manifest)
+        self._results = [self._whole.results[name] for name in outputs_of(self._finish)]
         cuda = Cuda()
         self.description = {
             "backend": "tensorrt",
@@ -67,7 +67,7 @@ class TensorRtEngine:
 
     def run(self, image: np.ndarray) -> Slots:
         self._whole.run(image)
-        return self._slots
+        return self._finish(*self._results)
 
     def run_network_only(self, image: np.ndarray) -> None:
         if self._network is None:

@@ -5,7 +5,6 @@ import io
 import logging
 import tempfile
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +13,11 @@ from torch import nn
 from torch.export.passes import move_to_device_pass
 
 from panoptic_ros import variant
+from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.backends import plan_cache
 from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
-_OUTPUTS = tuple(field.name for field in fields(Slots))
 _log = logging.getLogger(__name__)
 
 Run = Callable[[torch.Tensor], tuple[torch.Tensor, ...]]
@@ -49,6 +48,7 @@ class TorchExportEngine:
     def __init__(self, manifest: Manifest, device: str, options: EngineOptions) -> None:
         self.size = manifest.size
         self._manifest, self._device, self._options = manifest, device, options
+        self._finish = finish_of(manifest)
         self._whole = self._open(network_only=False)
         self._network: Run | None = None
         self.description = {
@@ -64,7 +64,7 @@ class TorchExportEngine:
         outputs = [output.numpy() for output in self._whole(_tensor(image))]
         for output in outputs:
             output.flags.writeable = False
-        return Slots(*outputs)
+        return self._finish(*outputs)
 
     @torch.no_grad()
     def run_network_only(self, image: np.ndarray) -> None:
@@ -110,10 +110,10 @@ class Replayed:
 class _Part(nn.Module):
     """The first outputs of a program, or those after them; the compiler drops what they do not need."""
 
-    def __init__(self, program: nn.Module, network_only: bool) -> None:
+    def __init__(self, program: nn.Module, outputs: int, network_only: bool) -> None:
         super().__init__()
         self.program = program
-        self.chosen = slice(len(_OUTPUTS), None) if network_only else slice(len(_OUTPUTS))
+        self.chosen = slice(outputs, None) if network_only else slice(outputs)
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return self.program(image)[self.chosen]
@@ -126,7 +126,7 @@ def build(manifest: Manifest, device: str, network_only: bool) -> bytes:
     program = move_to_device_pass(torch.export.load(manifest.onnx), device)
     image = torch.zeros((1, *manifest.size, 3), dtype=torch.uint8, device=device)
     with torch.no_grad(), tempfile.TemporaryDirectory() as folder:
-        part = _Part(program.module(), network_only)
+        part = _Part(program.module(), len(outputs_of(finish_of(manifest))), network_only)
         fixed = torch.export.export(part, (image,))  # at one size everything is known to the compiler
         made = torch._inductor.aoti_compile_and_package(fixed, package_path=str(Path(folder) / "model.pt2"))
         return Path(made).read_bytes()

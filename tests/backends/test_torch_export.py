@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_ros import manifest, variant
-from panoptic_ros.core import PanopticError
+from panoptic_ros.core import PanopticError, Slots
 from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from training import torch_package
@@ -32,8 +32,8 @@ class Colours(nn.Module):
         score = (nearest == torch.arange(1, 6).view(5, 1, 1)).float().mean((1, 2))
         return nearest.to(torch.uint8), self.category.clone(), score, self.embedding.clone()
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        return self.decoder(self.network_output(image))
+    def slots(self, raw: Tensor) -> Slots:
+        return Slots(*(output.numpy() for output in self.decoder(raw)))
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from panoptic_ros.core import Label, PanopticError
 from tests import tiny_engine
 from tests.training.test_evaluate import write_dataset
 from training import evaluate, export_trt, onnx_export, recipe, search
+from training.nets.graph import Graph
 from training.search_targets import TRACKER_SPACE, Target, decoder_target
 
 METHODS = sorted(path.parent.name for path in Path(recipe.__file__).parent.glob("methods/*/method.py"))
@@ -43,10 +44,12 @@ class Decoder(nn.Module):
         return ids, torch.tensor(tiny_engine.CATEGORY, dtype=torch.int32), torch.ones(5), torch.eye(5)
 
 
-class Network(nn.Module):
+class CountedGraph(Graph):
+    """Its network is the image at stride 4."""
+
     def __init__(self, method: "Method") -> None:
-        super().__init__()
-        self.method, self.decoder = method, Decoder(method.settings.decoder)
+        super().__init__(nn.Identity(), Decoder(method.settings.decoder))
+        self.method = method
 
     def network_output(self, image: Tensor) -> Tensor:
         self.method.runs += 1
@@ -59,8 +62,8 @@ class Method:
     def __init__(self) -> None:
         self.settings, self.labels, self.slots, self.runs = SimpleNamespace(decoder=Settings()), LABELS, 5, 0
 
-    def graph(self) -> Network:
-        return Network(self)
+    def graph(self) -> Graph:
+        return CountedGraph(self)
 
 
 @pytest.fixture
