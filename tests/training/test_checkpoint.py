@@ -1,6 +1,5 @@
 """Checkpoints on disks that fill up, and in folders that hold only the last few."""
 
-import os
 import resource
 import signal
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 import torch
 
 from panoptic_ros.core import PanopticError
+from tests.training.tiny import started
 from training import checkpoint
 from training.checkpoint import read_checkpoint, write_checkpoint
 
@@ -43,32 +43,29 @@ def test_file_systems_without_links_get_copies(tmp_path: Path, monkeypatch: pyte
     assert read_checkpoint(tmp_path / "step_00000004.pt")["step"] == 4
 
 
-def fill_up(limit: int) -> None:
-    """From now on no file of this process can grow beyond `limit` bytes: writing fails as on a full disk."""
+def write_on_a_full_disk(limit: int, last: Path, report: Path) -> None:
+    """No file of this process can grow beyond `limit` bytes: writing fails as on a full disk."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+    try:
+        write_checkpoint(state(2, 1_000_000), last, keep=1)
+    except PanopticError as error:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        report.write_text(str(error))
 
 
 @pytest.mark.parametrize("limit", [0, 5_000, 3_900_000])
 def test_a_full_disk_is_named_and_leaves_the_last_good_checkpoint(tmp_path: Path, limit: int) -> None:
-    """In a process of its own, at the start, in the middle and near the end of a file of 4 MB."""
-    last = tmp_path / "last.pt"
+    """At the start, in the middle and near the end of a file of 4 MB."""
+    folder, report = tmp_path / "run", tmp_path / "report"
+    folder.mkdir()
+    last = folder / "last.pt"
     write_checkpoint(state(1), last, keep=1)
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if not child:
-        fill_up(limit)
-        try:
-            write_checkpoint(state(2, 1_000_000), last, keep=1)
-        except PanopticError as error:
-            os.write(write_end, str(error).encode())
-        os._exit(0)
-    os.close(write_end)
-    os.waitpid(child, 0)
-    message = os.read(read_end, 4096).decode()
+    started(write_on_a_full_disk, limit, last, report).join()
+    message = report.read_text()
     assert f"cannot write {last} at step 2: " in message and "File too large" in message
     assert f"the last good checkpoint, {last}, is intact; make room, then continue with --resume" in message
-    assert names(tmp_path) == ["last.pt", "step_00000001.pt"] and read_checkpoint(last)["step"] == 1
+    assert names(folder) == ["last.pt", "step_00000001.pt"] and read_checkpoint(last)["step"] == 1
 
 
 def test_a_damaged_checkpoint_is_answered_with_an_older_one(tmp_path: Path) -> None:

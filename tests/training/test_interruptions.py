@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.training.tiny import refusal, run, weights
+from tests.training.tiny import refusal, run, started, weights
 from training import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -46,16 +46,18 @@ def call_at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Callable[[]
     monkeypatch.setattr(train.Trainer, "update", watched)
 
 
+def run_until_killed(file: Path, data: Path, out: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        call_at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        run(file, data, out)
+
+
 def test_a_killed_run_ends_where_an_uninterrupted_one_does(file: Path, data: Path, tmp_path: Path, whole: Path) -> None:
     """Killed by SIGKILL in step 4, in the middle of a stage: the checkpoint of step 2 is what is left."""
     parts = tmp_path / "parts"
-    child = os.fork()
-    if not child:
-        with pytest.MonkeyPatch.context() as patch:
-            call_at_step(patch, 3, lambda: os.kill(os.getpid(), signal.SIGKILL))
-            run(file, data, parts)
-        os._exit(0)
-    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    child = started(run_until_killed, file, data, parts)
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
     assert train.read_checkpoint(parts / "last.pt")["step"] == 2
     torch.manual_seed(99)
     assert run(file, data, parts, "--resume") == 0
@@ -69,14 +71,13 @@ def test_a_run_killed_at_ten_random_points_ends_where_an_uninterrupted_one_does(
     whole, parts, random = tmp_path / "whole", tmp_path / "parts", np.random.default_rng()
     assert run(file, data, whole, *arguments) == 0
     for kill in range(10):
-        child = os.fork()
-        if not child:
-            os._exit(run(file, data, parts, *arguments, *(["--resume"] if kill else [])))
+        child = started(run, file, data, parts, *arguments, *(["--resume"] if kill else []))
         while logged(parts) < 5 * kill + 3:
             time.sleep(0.02)
         time.sleep(random.uniform(0, 0.4))
-        os.kill(child, signal.SIGKILL)
-        assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+        child.kill()
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
     assert run(file, data, parts, *arguments, "--resume") == 0
     assert_same_weights(whole / "last.pt", parts / "last.pt")
     steps = [json.loads(line)["step"] for line in (parts / "log.jsonl").read_text().splitlines()]
@@ -130,19 +131,22 @@ def test_a_continued_log_has_every_step_once(file: Path, data: Path, tmp_path: P
     assert [entry["step"] for entry in entries] == [1, 2, 3, 4, 5]
 
 
+def resume_on_a_full_disk(file: Path, data: Path, out: Path, report: Path) -> int:
+    """The files of this process cannot grow beyond 100 kB."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    with report.open("w") as sys.stderr:
+        return run(file, data, out, "--resume")
+
+
 def test_a_disk_that_fills_up_is_one_line_and_loses_nothing(file: Path, data: Path, tmp_path: Path) -> None:
-    """In a process of its own, whose files cannot grow beyond 100 kB; the network alone has 7 MB."""
+    """The network alone has 7 MB."""
     with pytest.MonkeyPatch.context() as patch:
         call_at_step(patch, 1, lambda: os.kill(os.getpid(), signal.SIGTERM))
         run(file, data, tmp_path)
     before, report = (tmp_path / "last.pt").read_bytes(), tmp_path / "stderr"
-    child = os.fork()
-    if not child:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-        with report.open("w") as sys.stderr:
-            status = run(file, data, tmp_path, "--resume")
-        os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    child = started(resume_on_a_full_disk, file, data, tmp_path, report)
+    child.join()
+    assert child.exitcode == 2
     assert f"the last good checkpoint, {tmp_path / 'last.pt'}, is intact; make room" in report.read_text()
     assert (tmp_path / "last.pt").read_bytes() == before and not list(tmp_path.glob("*.tmp"))

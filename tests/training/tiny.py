@@ -1,5 +1,9 @@
 """A tiny network of HLE and its training on the drawn data set."""
 
+import multiprocessing
+import sys
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -48,3 +52,15 @@ def batch() -> train.Batch:
     semantic = torch.zeros(1, 16, 16, dtype=torch.int64)
     semantic[:, 4:8, 4:8] = 1
     return torch.full((1, 3, 32, 32), 100, dtype=torch.uint8), semantic, semantic - 1
+
+
+def started(action: Callable[..., object], *arguments: object) -> BaseProcess:
+    """`action`, a function of a module, in a fresh process: a fork of this one would inherit locks that its threads hold."""
+    process = multiprocessing.get_context("spawn").Process(target=_alone, args=(action, arguments))
+    process.start()
+    return process
+
+
+def _alone(action: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    torch.set_num_threads(1)
+    sys.exit(action(*arguments))
