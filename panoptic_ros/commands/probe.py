@@ -52,17 +52,18 @@ class Found:
     values: dict[str, str] = field(default_factory=dict)
 
     def lines(self) -> list[str]:
-        """The node's own pipeline time is its median over its last frames; what is left of the round trip is overhead."""
+        """What the node itself says are medians over its last frames."""
         if not self.answered_ns:
             return [f"sent {len(self.sent_ns)} images, no answers"]
         trip_ms = np.array([answered - stamp for stamp, answered in self.answered_ns.items()]) / 1e6
         p50, p99 = np.percentile(trip_ms, [50, 99])
-        pipeline_ms = float(self.values["pipeline_ms"].split()[1])
+        total_ms, pipeline_ms = (float(self.values[f"{stage}_ms"].split()[1]) for stage in ("total", "pipeline"))
         behind = self.behind(pipeline_ms)
         return [
             f"sent {len(self.sent_ns)} images, {len(self.answered_ns)} answered",
             f"from sending an image to its segments: p50 {p50:.1f} ms, p99 {p99:.1f} ms",
-            f"of this the node's pipeline: p50 {pipeline_ms:.1f} ms; overhead p50 {p50 - pipeline_ms:.1f} ms",
+            f"in the node, from arrival to publication: p50 {total_ms:.1f} ms, "
+            f"{total_ms - pipeline_ms:.1f} ms more than its pipeline",
             f"images that were newer when an answer was begun: at most {max(behind)}, on average {np.mean(behind):.2f}",
             "the node: " + ", ".join(f"{key} {self.values.get(key, '?')}" for key in _SHOWN),
         ]

@@ -14,11 +14,11 @@ MS = 1_000_000
 def test_overhead_and_newest_frame_of_drawn_times() -> None:
     """Images every 10 ms; answers take 24 ms, of which the pipeline 15: at 9 ms nothing newer was there, at 19 ms one was."""
     found = Found([n * 10 * MS for n in range(5)], {0: 24 * MS, 20 * MS: 44 * MS, 40 * MS: 74 * MS})
-    found.values = {"pipeline_ms": "p50 15.00 p99 16.00"}
+    found.values = {"pipeline_ms": "p50 15.00 p99 16.00", "total_ms": "p50 17.50 p99 20.00"}
     lines = found.lines()
     assert lines[0] == "sent 5 images, 3 answered"
     assert lines[1].startswith("from sending an image to its segments: p50 24.0 ms")
-    assert lines[2].endswith("overhead p50 9.0 ms")
+    assert lines[2] == "in the node, from arrival to publication: p50 17.5 ms, 2.5 ms more than its pipeline"
     assert found.behind(15.0) == [0, 0, 0]
     assert found.behind(5.0) == [1, 1, 0]
 
