@@ -26,6 +26,12 @@ def join() -> torch.device:
     return device
 
 
+def meet() -> None:
+    """Until all processes are here: one that ends while others still work would take their connections along."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
 def leave() -> None:
     if dist.is_initialized():
         dist.destroy_process_group()

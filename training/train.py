@@ -67,7 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         out = args.out or Path("runs") / recipe.model
         run = Run(out, **{field.name: getattr(args, field.name) for field in fields(Run) if field.name != "out"})
-        return 0 if train(recipe, run) else INTERRUPTED
+        done = train(recipe, run)
+        distributed.meet()
+        return 0 if done else INTERRUPTED
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -239,7 +239,7 @@ def test_an_unknown_category_is_answered_with_the_known_ones(root: Path) -> None
 def test_an_entry_that_lacks_a_key_is_refused(root: Path, part: str, key: str) -> None:
     tiny_dataset.edit(root, lambda content: content[part][0].pop(key))
     for read in (read_frames, census):
-        with pytest.raises(PanopticError, match=f"panoptic_train.json: an image, annotation, .* lacks '{key}'"):
+        with pytest.raises(PanopticError, match=f"panoptic_train.json: .* lacks '?{key}'?"):
             read(root, "train")
 
 
