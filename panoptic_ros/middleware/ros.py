@@ -23,7 +23,7 @@ from panoptic_ros.middleware import messages, parameters
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import OUTPUTS_3D, Outputs
 from panoptic_ros.middleware.ros_frames import Frames
-from panoptic_ros.middleware.ros_inputs import CLOUD_QUEUE, Inputs
+from panoptic_ros.middleware.ros_inputs import DEPTH_QUEUE, Inputs
 from panoptic_ros.middleware.ros_transport import CLASSES, RosTransport, converter, types
 from panoptic_ros.node import ERROR, OK, Node, Report, Worker
 from panoptic_ros.pipeline import Pipeline
@@ -281,8 +281,8 @@ class PanopticNode(LifecycleNode):
         values = self.values
         chosen = self._inputs.of_images(values["image"], opened.core.receive)
         if opened.depths is not None and wanted & OUTPUTS_3D:
-            chosen[values["depth"]] = (CLASSES["Image"], CLOUD_QUEUE, opened.depths.receive_depth)
-            chosen[values["camera_info"]] = (CLASSES["CameraInfo"], CLOUD_QUEUE, opened.depths.receive_info)
+            chosen[values["depth"]] = (CLASSES["Image"], DEPTH_QUEUE, opened.depths.receive_depth)
+            chosen[values["camera_info"]] = (CLASSES["CameraInfo"], DEPTH_QUEUE, opened.depths.receive_info)
         return chosen
 
     def _diagnose(self, report: Report | None) -> None:

@@ -17,7 +17,7 @@ from panoptic_ros.middleware.ros_transport import (
 
 Receive = Callable[[Any], None]
 
-CLOUD_QUEUE = 5
+DEPTH_QUEUE = 5
 """Depth and calibration come beside the images; none of them should be lost."""
 
 

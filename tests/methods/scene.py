@@ -84,3 +84,23 @@ PICTURE = draw(
     rrrrrrrrrrrrrrrrrr
     """
 )
+
+
+LETTERS = """
+    ssssssssssssssss
+    ssAAAAAABBBBBBss
+    ssAAAAAABBBBBBss
+    ssAAAAAABBBBBBss
+    rrAAAAAABBBBBBrr
+    rrrrrNNNrrrrrrrr
+    rrrrrNNNrrr.....
+    rrrrrNNNrrr.....
+    """
+MIXED = draw(LETTERS)
+PICTURES = {
+    "things and stuff": MIXED,
+    "no things": draw(LETTERS.translate(str.maketrans("ABN", "rrr"))),
+    "no stuff": draw(LETTERS.translate(str.maketrans("sr.", "ABN"))),
+    "all void": draw(LETTERS.translate(str.maketrans("srABN", "....."))),
+}
+"""Scenes that losses must be finite for."""

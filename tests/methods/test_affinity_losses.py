@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from panoptic_ros.core import PanopticError
 from tests.methods import ideal_affinity
-from tests.methods.scene import CAR, THINGS, Scene, draw
+from tests.methods.scene import CAR, MIXED, PICTURES, THINGS, Scene, draw
 from training.methods.affinity import loss
 from training.methods.affinity.loss import LossSettings, losses
 from training.methods.affinity.network import Network, Output
@@ -19,23 +19,6 @@ from training.nets.detector_targets import Truth, truth_of
 THING_CLASSES = torch.tensor(THINGS)
 SETTINGS = LossSettings(ranges=[16, 32, 64, 128])
 DETECTIONS = DetectionSettings(detections=10, candidates=20)
-LETTERS = """
-    ssssssssssssssss
-    ssAAAAAABBBBBBss
-    ssAAAAAABBBBBBss
-    ssAAAAAABBBBBBss
-    rrAAAAAABBBBBBrr
-    rrrrrNNNrrrrrrrr
-    rrrrrNNNrrr.....
-    rrrrrNNNrrr.....
-    """
-MIXED = draw(LETTERS)
-PICTURES = {
-    "things and stuff": MIXED,
-    "no things": draw(LETTERS.translate(str.maketrans("ABN", "rrr"))),
-    "no stuff": draw(LETTERS.translate(str.maketrans("sr.", "ABN"))),
-    "all void": draw(LETTERS.translate(str.maketrans("srABN", "....."))),
-}
 TERMS = ("semantic", "category", "box", "centerness", "panoptic")
 
 

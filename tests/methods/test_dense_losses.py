@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, interpolate
 
 from panoptic_ros.core import PanopticError
-from tests.methods.scene import THINGS, Scene, draw
+from tests.methods.scene import MIXED, PICTURES, THINGS, Scene, draw
 from training.methods.dense import loss
 from training.methods.dense.loss import WEIGHTS, LossSettings, losses
 from training.methods.dense.network import Output
@@ -19,23 +19,6 @@ from training.nets.detector_targets import Cells, Truth
 THING_CLASSES = torch.tensor(THINGS)
 RANGES = [16, 32, 64, 128]
 SETTINGS = LossSettings(ranges=RANGES)
-LETTERS = """
-    ssssssssssssssss
-    ssAAAAAABBBBBBss
-    ssAAAAAABBBBBBss
-    ssAAAAAABBBBBBss
-    rrAAAAAABBBBBBrr
-    rrrrrNNNrrrrrrrr
-    rrrrrNNNrrr.....
-    rrrrrNNNrrr.....
-    """
-MIXED = draw(LETTERS)
-PICTURES = {
-    "things and stuff": MIXED,
-    "no things": draw(LETTERS.translate(str.maketrans("ABN", "rrr"))),
-    "no stuff": draw(LETTERS.translate(str.maketrans("sr.", "ABN"))),
-    "all void": draw(LETTERS.translate(str.maketrans("srABN", "....."))),
-}
 
 
 def maps(scene: Scene) -> tuple[Tensor, Tensor]:
