@@ -68,7 +68,10 @@ def read_checkpoint(path: Path) -> dict:
 
 
 def load_backbone(backbone: torch.nn.Module, source: str) -> None:
-    """A torchvision ImageNet checkpoint, file or URL; its classifier, and MobileNetV2's last 1x1 convolution, are left out."""
+    """A torchvision ImageNet checkpoint, file or URL, or the backbone of any checkpoint of this project.
+
+    The classifier, and MobileNetV2's last 1x1 convolution, are left out. Raises PanopticError if it cannot be read or does not fit.
+    """
     try:
         if source.startswith(("https://", "http://")):
             state = torch.hub.load_state_dict_from_url(source, map_location="cpu", weights_only=True)
@@ -76,6 +79,9 @@ def load_backbone(backbone: torch.nn.Module, source: str) -> None:
             state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
         raise PanopticError(f"cannot read the backbone weights {source}: {summary(error)}") from error
+    if isinstance(state, dict) and "recipe" in state:
+        prefix = "trunk.backbone."
+        state = {name.removeprefix(prefix): value for name, value in state["average"].items() if name.startswith(prefix)}
     try:
         missing, _ = backbone.load_state_dict(state, strict=False)
     except (RuntimeError, TypeError) as error:

@@ -124,3 +124,13 @@ def test_backbone_weights_of_another_size_are_refused(recipe: Recipe, tmp_path: 
     recipe.backbone_weights = str(tmp_path / "narrow.pth")
     with pytest.raises(PanopticError, match="narrow.pth.*features.0.0.weight"):
         trained(recipe)
+
+
+def test_backbone_weights_are_those_of_a_run_of_this_project(recipe: Recipe, tmp_path: Path) -> None:
+    first = trained(recipe)
+    first.update(batch())
+    first.save(tmp_path / "first.pt")
+    recipe.backbone_weights, recipe.seed = str(tmp_path / "first.pt"), 7
+    expected, second = first.average.module.trunk.backbone.state_dict(), trained(recipe).network.trunk
+    assert all(torch.equal(value, expected[name]) for name, value in second.backbone.state_dict().items())
+    assert not torch.equal(second.aspp.state_dict()["project.0.weight"], first.network.trunk.aspp.state_dict()["project.0.weight"])
