@@ -70,7 +70,7 @@ def read_checkpoint(path: Path) -> dict:
 def load_backbone(backbone: torch.nn.Module, source: str) -> None:
     """A torchvision ImageNet checkpoint, file or URL, or the backbone of any checkpoint of this project.
 
-    The classifier, and MobileNetV2's last 1x1 convolution, are left out. Raises PanopticError if it cannot be read or does not fit.
+    The classifier, and MobileNetV2's last 1x1 convolution, are left out. Raises PanopticError if it is missing or does not fit.
     """
     try:
         if source.startswith(("https://", "http://")):

@@ -131,6 +131,7 @@ def test_backbone_weights_are_those_of_a_run_of_this_project(recipe: Recipe, tmp
     first.update(batch())
     first.save(tmp_path / "first.pt")
     recipe.backbone_weights, recipe.seed = str(tmp_path / "first.pt"), 7
-    expected, second = first.average.module.trunk.backbone.state_dict(), trained(recipe).network.trunk
-    assert all(torch.equal(value, expected[name]) for name, value in second.backbone.state_dict().items())
-    assert not torch.equal(second.aspp.state_dict()["project.0.weight"], first.network.trunk.aspp.state_dict()["project.0.weight"])
+    expected, found = first.average.module.state_dict(), trained(recipe).network.state_dict()
+    same = {name for name, value in found.items() if torch.equal(value, expected[name])}
+    backbone_names = {name for name in found if name.startswith("trunk.backbone.")}
+    assert backbone_names <= same < set(found)
