@@ -1,4 +1,4 @@
-"""What levelness, the mask loss and full supervision are worth: `python -m training.methods.dense.ablate [--steps N] [--seeds 0 1]`.
+"""What levelness, mask loss and full supervision are worth: `python -m training.methods.dense.ablate [--steps N] [--seeds 0 1]`.
 
 As in the paper, levelness is judged without the mask loss (supplement, section 2): the second row against the third.
 """
