@@ -19,7 +19,7 @@ STRIDES = (8, 16, 32, 64, 128)
 STUFF = [k for k, thing in enumerate(THINGS) if not thing]
 
 
-def noise(seed: int, height: int = 4, width: int = 6) -> Output:
+def noise(seed: int, height: int = 4, width: int = 6, semantic_stride: int = 8) -> Output:
     """Any output, of an image of height x width cells of P3; boxes reach far enough to overlap."""
     generator = torch.Generator().manual_seed(seed)
     sizes = [(-(-height // step), -(-width // step)) for step in (1, 2, 4, 8, 16)]
@@ -27,10 +27,10 @@ def noise(seed: int, height: int = 4, width: int = 6) -> Output:
     def map_(channels: int, size: tuple[int, int]) -> Tensor:
         return torch.randn(1, channels, *size, generator=generator)
 
+    fine = (8 // semantic_stride * height, 8 // semantic_stride * width)
     return Output(
         [2 * map_(2, size) for size in sizes], [3 + 25 * torch.rand(1, 4, *size, generator=generator) for size in sizes],
-        [map_(1, size) for size in sizes], map_(6, (2 * height, 2 * width)), 2 * map_(4, (height, width)),
-        map_(5, (height, width)),
+        [map_(1, size) for size in sizes], map_(6, (2 * height, 2 * width)), 2 * map_(4, fine), map_(5, fine),
     )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def sigmoid(x: float) -> float:
 
 def looped_detections(output: Output, s: DecoderSettings) -> list[tuple[float, int, list[float]]]:
     """(score, class index, box) of the boxes that stay, the surest first."""
-    height, width = (8 * side for side in output.semantic.shape[-2:])
+    height, width = (4 * side for side in output.levelness.shape[-2:])
     found = []
     for stride, logits, distances, centerness in zip(STRIDES, output.thing_logits, output.distances, output.centerness):
         for row in range(logits.shape[2]):
@@ -70,16 +70,16 @@ def looped_detections(output: Output, s: DecoderSettings) -> list[tuple[float, i
     return kept[: s.detections]
 
 
-def looped(output: Output, s: DecoderSettings) -> tuple[np.ndarray, list[int], list[float]]:
+def looped(output: Output, semantic_stride: int, s: DecoderSettings) -> tuple[np.ndarray, list[int], list[float]]:
     """ids, category and score of all slots."""
     detections = looped_detections(output, s)
-    height, width = (8 * side // s.stride for side in output.semantic.shape[-2:])
+    height, width = (4 * side // s.stride for side in output.levelness.shape[-2:])
     levels = [
         interpolate(d, scale_factor=stride / s.stride, mode="bilinear") if stride != s.stride else d
         for d, stride in zip(output.distances, STRIDES)
     ]
     levelness = interpolate(output.levelness, scale_factor=4 / s.stride, mode="bilinear") if s.stride != 4 else output.levelness
-    semantic = interpolate(output.semantic, scale_factor=8 / s.stride, mode="bilinear") if s.stride != 8 else output.semantic
+    semantic = interpolate(output.semantic, scale_factor=semantic_stride / s.stride, mode="bilinear")
     ids, sureness = np.zeros((height, width), np.uint8), {k: [] for k in range(len(STUFF))}
     for row in range(height):
         for column in range(width):
@@ -105,15 +105,16 @@ def run(output: Output, **settings: float) -> tuple[Tensor, ...]:
         return ideal_dense.decoder(**settings)(output)
 
 
-@pytest.mark.parametrize("stride", [8, 4, 2])
+@pytest.mark.parametrize(("stride", "semantic_stride"), [(8, 8), (4, 8), (2, 8), (4, 4), (2, 4)])
 @pytest.mark.parametrize("levelness", [True, False])
 @pytest.mark.parametrize("seed", range(4))
-def test_any_output_decodes_as_one_by_one(stride: int, levelness: bool, seed: int) -> None:
-    output = noise(seed)
+def test_any_output_decodes_as_one_by_one(stride: int, semantic_stride: int, levelness: bool, seed: int) -> None:
+    output = noise(seed, semantic_stride=semantic_stride)
+    assert output.semantic_stride == semantic_stride
     settings = {"stride": stride, "levelness": levelness, "candidates": 30, "detections": 12, "mask_threshold": 0.15,
                 "score_threshold": 0.4, "stuff_threshold": 0.5}  # fmt: skip
     ids, category, score, _ = run(output, **settings)
-    expected_ids, expected_category, expected_score = looped(output, DecoderSettings(**settings))
+    expected_ids, expected_category, expected_score = looped(output, semantic_stride, DecoderSettings(**settings))
     np.testing.assert_array_equal(ids.numpy(), expected_ids)
     assert len(np.unique(expected_ids)) > 4
     count = len(expected_category)

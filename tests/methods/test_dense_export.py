@@ -29,7 +29,8 @@ STUFF = sum(not label.thing for label in LABELS)
 
 @pytest.fixture(scope="module")
 def recipe() -> recipes.Recipe:
-    decoder = ["settings.decoder.candidates=40", "settings.decoder.detections=20", "settings.decoder.mask_threshold=0.05"]
+    decoder = ["settings.decoder.candidates=40", "settings.decoder.detections=20", "settings.decoder.mask_threshold=0.05",
+               "settings.decoder.min_stuff_area=4"]  # fmt: skip
     return recipes.load("dense_mnv2_street", SMALL + decoder)
 
 

@@ -98,10 +98,10 @@ def test_semantic_loss_counts_the_worst_cells() -> None:
     """Four cells of one P3 cell; two are right by 2 nats and two wrong; half of the known ones are the wrong ones."""
     logits, semantic = torch.tensor([2.0, 0, 0, 0]).view(1, 4, 1, 1), torch.tensor([[[0, 1], [1, 0]]])
     right, wrong = math.log(1 + 3 * math.exp(-2)), math.log(math.exp(2) + 3)
-    half, whole = (loss.semantic_loss(logits, semantic, LossSettings(bootstrap=part)).item() for part in (0.5, 1.0))
+    half, whole = (loss.semantic_loss(logits, 8, semantic, LossSettings(bootstrap=part)).item() for part in (0.5, 1.0))
     assert (half, whole) == pytest.approx((wrong, (right + wrong) / 2))
     semantic[0, 0, 0] = -1  # void
-    assert loss.semantic_loss(logits, semantic, LossSettings(bootstrap=1.0)).item() == pytest.approx((right + 2 * wrong) / 3)
+    assert loss.semantic_loss(logits, 8, semantic, LossSettings(bootstrap=1.0)).item() == pytest.approx((right + 2 * wrong) / 3)
 
 
 def test_levelness_loss_by_hand() -> None:
@@ -151,9 +151,9 @@ def test_embedding_loss_by_hand() -> None:
     scene = draw("AAAABBBB AAAABBBB")
     apart = torch.zeros(1, 2, 1, 4)
     apart[0, 0, 0, :2], apart[0, 1, 0, 2:] = 3, 5
-    found = loss.embedding_loss(apart, truth(scene), LossSettings(temperature=0.5))
+    found = loss.embedding_loss(apart, 8, truth(scene), LossSettings(temperature=0.5))
     assert found.item() == pytest.approx(math.log(1 + math.exp(-2)))
-    assert loss.embedding_loss(torch.ones(1, 2, 1, 4), truth(scene), SETTINGS).item() == pytest.approx(math.log(2))
+    assert loss.embedding_loss(torch.ones(1, 2, 1, 4), 8, truth(scene), SETTINGS).item() == pytest.approx(math.log(2))
 
 
 @pytest.mark.parametrize("name", PICTURES)

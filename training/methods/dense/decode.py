@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
 from panoptic_ros.core import PanopticError
-from training.methods.dense.network import LEVELNESS_STRIDE, SEMANTIC_STRIDE, Output
+from training.methods.dense.network import LEVELNESS_STRIDE, Output
 from training.nets.boxes import iou
 from training.nets.detector import Boxes, Detections, DetectionSettings, boxes, corner_of, detect
 from training.nets.fpn import STRIDES, resample
@@ -58,13 +58,13 @@ class Decoder(nn.Module):
         self.slots = Segments(category_ids, things, settings.detections, settings.min_stuff_area)
 
     def forward(self, output: Output) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        stride = self.settings.stride
-        size = tuple(side * SEMANTIC_STRIDE // stride for side in output.semantic.shape[-2:])
-        found = detect(Boxes(*output[:3]), corner_of(output.semantic, SEMANTIC_STRIDE), self.slots.things, self.settings)
-        probability = resample(output.semantic, SEMANTIC_STRIDE, stride, size)[0].softmax(0).flatten(1)  # C,P
+        stride, semantic_stride = self.settings.stride, output.semantic_stride
+        size = tuple(side * LEVELNESS_STRIDE // stride for side in output.levelness.shape[-2:])
+        found = detect(Boxes(*output[:3]), corner_of(output.semantic, semantic_stride), self.slots.things, self.settings)
+        probability = resample(output.semantic, semantic_stride, stride, size)[0].softmax(0).flatten(1)  # C,P
         embedding = normalize(output.embedding[0], dim=0)
-        if stride != SEMANTIC_STRIDE:
-            embedding = interpolate(embedding.unsqueeze(0), scale_factor=SEMANTIC_STRIDE / stride, mode="nearest")[0]
+        if stride != semantic_stride:
+            embedding = interpolate(embedding.unsqueeze(0), scale_factor=semantic_stride / stride, mode="nearest")[0]
         ids, score, embedding = self.segments(found, self.dense_boxes(output, size), probability, embedding.flatten(1))
         return ids.view(size).to(torch.uint8), self.slots.category(found), score, embedding
 

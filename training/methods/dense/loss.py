@@ -8,7 +8,7 @@ from torch.nn.functional import binary_cross_entropy, cross_entropy, normalize, 
 
 from panoptic_ros.core import PanopticError
 from training.distributed import mean_count
-from training.methods.dense.network import LEVELNESS_STRIDE, SEMANTIC_STRIDE, Output
+from training.methods.dense.network import LEVELNESS_STRIDE, Output
 from training.methods.dense.targets import levelness_targets, truth_of
 from training.nets.boxes import boxes_around, cell_centres, iou
 from training.nets.detector_loss import box_loss, category_loss, centerness_loss, flat
@@ -66,23 +66,23 @@ def losses(output: Output, semantic: Tensor, instance: Tensor, things: Tensor, s
     truth = truth_of(semantic, instance, things, s.grid_stride, s.weak)
     cells = cell_targets(truth, [tuple(level.shape[-2:]) for level in output.centerness], s.ranges)
     terms = {
-        "semantic": lambda: semantic_loss(output.semantic, truth.semantic, s),
+        "semantic": lambda: semantic_loss(output.semantic, output.semantic_stride, truth.semantic, s),
         "category": lambda: category_loss(flat(output.thing_logits), cells, truth, things),
         "box": lambda: box_loss(flat(output.distances), cells),
         "centerness": lambda: centerness_loss(flat(output.centerness), cells),
         "levelness": lambda: levelness_loss(output.levelness, truth, s),
         "mask": lambda: mask_loss(output, truth, s),
-        "embedding": lambda: embedding_loss(output.embedding, truth, s),
+        "embedding": lambda: embedding_loss(output.embedding, output.semantic_stride, truth, s),
     }
     return {name: weight * term() for name, term in terms.items() if (weight := getattr(s, name))}
 
 
-def semantic_loss(logits: Tensor, semantic: Tensor, s: LossSettings) -> Tensor:
+def semantic_loss(logits: Tensor, stride: int, semantic: Tensor, s: LossSettings) -> Tensor:
     """Cross entropy, mean over the part `bootstrap` of this process's cells where it is worst.
 
-    logits: (B,C,..) at stride 8. semantic: (B,h,w) on the grid of the targets, -1 void.
+    logits: (B,C,..), a cell `stride` pixels. semantic: (B,h,w) on the grid of the targets, -1 void.
     """
-    logits = resample(logits, SEMANTIC_STRIDE, s.grid_stride, tuple(semantic.shape[1:]))
+    logits = resample(logits, stride, s.grid_stride, tuple(semantic.shape[1:]))
     entropy = cross_entropy(logits, semantic, ignore_index=-1, reduction="none").flatten()
     known = int((semantic >= 0).sum())
     count = max(1, round(s.bootstrap * known))
@@ -102,7 +102,7 @@ def mask_loss(output: Output, truth: Truth, s: LossSettings) -> Tensor:
     then over the objects of the batch.
     """
     size = tuple(output.levelness.shape[-2:])
-    probability = resample(output.semantic, SEMANTIC_STRIDE, LEVELNESS_STRIDE, size).softmax(1).flatten(2)  # B,C,P
+    probability = resample(output.semantic, output.semantic_stride, LEVELNESS_STRIDE, size).softmax(1).flatten(2)  # B,C,P
     centre = cell_centres(*size, LEVELNESS_STRIDE, truth.box.device)
     dense = boxes_around(centre, dense_distances(output).flatten(2))  # B,4,P
     instance, known = sample(truth, centre)
@@ -129,10 +129,10 @@ def dense_distances(output: Output) -> Tensor:
     return levels.gather(1, level[:, None, None].expand(-1, 1, 4, -1, -1))[:, 0]
 
 
-def embedding_loss(embedding: Tensor, truth: Truth, s: LossSettings) -> Tensor:
+def embedding_loss(embedding: Tensor, stride: int, truth: Truth, s: LossSettings) -> Tensor:
     """Which object of its image a cell belongs to, by the cosine of its embedding and the objects' mean embeddings: softmax
-    cross entropy, mean over the cells of objects. embedding: (B,E,h,w) at stride 8."""
-    centre = cell_centres(*embedding.shape[-2:], SEMANTIC_STRIDE, embedding.device)
+    cross entropy, mean over the cells of objects. embedding: (B,E,h,w), a cell `stride` pixels."""
+    centre = cell_centres(*embedding.shape[-2:], stride, embedding.device)
     instance, _ = sample(truth, centre)
     unit = normalize(embedding, dim=1).flatten(2).transpose(1, 2)  # B,P,E
     total = embedding.sum() * 0
