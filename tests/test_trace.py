@@ -62,17 +62,18 @@ def test_slices_of_a_frame_nest_and_add_up(recorded: trace.Trace, tiny: Manifest
     events = slices(tmp_path / "trace.json")
     frames = {event["args"]["frame"] for event in events}
     assert frames == {sec * 1_000_000_000 for sec in range(1, 12)}
-    totals_ms = []
+    totals_ms, between_us = [], []
     for frame in frames:
         part = {event["name"]: event for event in events if event["args"]["frame"] == frame}
         assert set(part) == {"wait", "frame", "convert", "pipeline", *STAGES, "publish"}
         assert all(event["dur"] >= 0 for event in part.values()) and nested(list(part.values()))
         assert end(part["wait"]) == pytest.approx(part["frame"]["ts"], abs=ROUNDING_US)
         steps = sum(part[name]["dur"] for name in ("convert", "pipeline", "publish"))
-        assert steps == pytest.approx(part["frame"]["dur"], abs=500)  # what lies between them, on a busy machine
+        between_us.append(part["frame"]["dur"] - steps)
         assert sum(part[stage]["dur"] for stage in STAGES) == pytest.approx(part["pipeline"]["dur"], abs=ROUNDING_US)
         assert part["convert"]["ts"] <= part["pipeline"]["ts"] <= part["publish"]["ts"]
         totals_ms.append((part["wait"]["dur"] + part["frame"]["dur"]) / 1e3)
+    assert min(between_us) >= -ROUNDING_US and np.median(between_us) < 200  # one of them may lose its core there
     assert np.median(totals_ms) == pytest.approx(node.latency_ms()[0], abs=1e-3)
     for tid in {event["tid"] for event in events}:  # also of different frames, or the picture would be wrong
         assert nested([event for event in events if event["tid"] == tid])
