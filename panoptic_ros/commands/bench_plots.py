@@ -5,7 +5,7 @@ from html import escape
 from panoptic_ros.commands.bench_report import title
 
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377")
-WIDTH, LEFT, BAR, GAP, TOP = 960, 300, 18, 14, 70
+WIDTH, LEFT, BAR, GAP, TOP = 1000, 340, 18, 14, 70
 """Pixels; LEFT of the bars are their names."""
 
 Rows = dict[str, dict[str, float]]
