@@ -1,10 +1,11 @@
 """From a camera frame to a panoptic segmentation: the steps in order, timed. Node, benchmark and evaluation run this."""
 
 from dataclasses import dataclass, replace
-from time import perf_counter_ns
+from time import monotonic_ns
 
 import numpy as np
 
+from panoptic_ros import trace
 from panoptic_ros.core import Engine, Panoptic, PanopticError, Segment, Slots, pixel_value
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.preprocess import Geometry, geometry, letterbox
@@ -60,19 +61,19 @@ class Pipeline:
     def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic:
         """frame: (H, W, 3) uint8 RGB. stamp_ns: when it was taken. Raises PanopticError for anything that is no such frame."""
         check_frame(frame)
-        times = [perf_counter_ns()]
+        times = [monotonic_ns()]
         way = geometry(frame.shape[:2], self._engine.size, self._stride)
         image = letterbox(frame, way)
-        times.append(perf_counter_ns())
+        times.append(monotonic_ns())
         slots = self._engine.run(image)
-        times.append(perf_counter_ns())
+        times.append(monotonic_ns())
         found = self._kept(_segments(slots, way))
-        times.append(perf_counter_ns())
+        times.append(monotonic_ns())
         segments = self._identified(slots.ids, found, stamp_ns)
-        times.append(perf_counter_ns())
+        times.append(monotonic_ns())
         ids = _painted(slots.ids, found, segments, way)
-        times.append(perf_counter_ns())
-        self._note(times)
+        times.append(monotonic_ns())
+        self._note(times, stamp_ns)
         return Panoptic(ids, tuple(segments), stamp_ns)
 
     def _kept(self, found: list[Segment]) -> list[Segment]:
@@ -94,7 +95,9 @@ class Pipeline:
             segments.append(replace(segment, id=pixel_value(segment.category, instance if thing else 0)))
         return segments
 
-    def _note(self, times: list[int]) -> None:
+    def _note(self, times: list[int], stamp_ns: int) -> None:
+        trace.report(("pipeline",), (times[0], times[-1]), stamp_ns)
+        trace.report(STAGES, times, stamp_ns)
         spans = (end - start for start, end in zip(times, times[1:]))
         self.timings_ms = {stage: span / 1e6 for stage, span in zip(STAGES, spans)}
         self.timings_ms["total"] = (times[-1] - times[0]) / 1e6

@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("give --model with --scores, or --compare, or all of them")
     try:
         if args.model:
-            print(write_card(manifest.load(args.model), _read(args.scores), [_read(file) for file in args.bench]))
+            print(write_card(manifest.load(args.model), _read(args.scores), [run for file in args.bench for run in _runs(file)]))
         if args.compare:
             print(write_comparison(args.engines, args.readme))
     except (PanopticError, OSError) as error:
@@ -215,6 +215,12 @@ def condition(measured: dict) -> str:
     height, width = measured["size"]
     times = f"; times are the median in milliseconds on {', '.join(machines)}" if machines else ""
     return f"Percent on {measured['data']} at {height}x{width}, {engine['backend']} {engine['precision']}{times}."
+
+
+def _runs(file: Path) -> list[dict]:
+    """The combinations that a report of `panoptic_ros bench --json` is of, each with the machine."""
+    report = _read(file)
+    return [run | {"machine": report["machine"]} for run in report["runs"]]
 
 
 def _read(file: Path) -> dict:

@@ -3,7 +3,9 @@
 import argparse
 import logging
 import threading
+from pathlib import Path
 
+from panoptic_ros import trace
 from panoptic_ros.commands.dds_arguments import add_dds_arguments, join_domain, stop_signal
 from panoptic_ros.commands.model_arguments import add_model_arguments, open_model
 from panoptic_ros.core import PanopticError
@@ -26,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--camera-info", default="", metavar="TOPIC", help="calibration of the image")
     parser.add_argument("--min-score", type=float, default=0.0, metavar="S", help="things below become void (default: 0)")
     parser.add_argument("--max-frames", type=int, metavar="N", help="end after N answered images (default: never)")
+    parser.add_argument(
+        "--trace", type=Path, metavar="FILE", help="at the end, where the last frames spent their time (ui.perfetto.dev)"
+    )
     add_model_arguments(parser)
     add_dds_arguments(parser)
 
@@ -44,9 +49,16 @@ def main(args: argparse.Namespace) -> int:
     topics = {"image": args.image, "depth": args.depth, "camera_info": args.camera_info}
     node = DdsNode(join_domain(args), pipeline, model.labels, info, reliable=args.reliable, **topics)
     print(" ".join(f"{key}={value}" for key, value in info.items()), flush=True)
+    if args.trace:
+        trace.write(args.trace, [])  # what cannot be written is said now
+        trace.current = trace.Trace()
     watcher = threading.Thread(target=_watch, args=(node, stop), daemon=True)
     watcher.start()
-    node.run(args.max_frames)
+    try:
+        node.run(args.max_frames)
+    finally:
+        if trace.current:
+            trace.write(args.trace, trace.current.events(f"panoptic_ros {model.model}"))
     stop.set()
     watcher.join()
     print(status(node.core), flush=True)

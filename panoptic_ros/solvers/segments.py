@@ -3,11 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 from numba import njit
 
+from panoptic_ros import trace
 from panoptic_ros.core import Label, PanopticError, Slots
 from panoptic_ros.solvers.multiway_cut import asymmetric_multiway_cut
 
@@ -69,6 +71,7 @@ class Solver:
         return self._stuff_count + self.settings.things
 
     def __call__(self, class_cost: np.ndarray, edge_cost: np.ndarray, features: np.ndarray) -> Slots:
+        start_ns = monotonic_ns()
         distances = [d for d in self.settings.distances if d <= min(class_cost.shape[1:])]
         edge_cost = edge_cost[: 2 * len(distances)]
         budget_s = self.settings.time_budget_s or None
@@ -81,7 +84,9 @@ class Solver:
         found = describe(cut.clusters, known, cost, edge_cost, distances)
         slots = self._slots(kinds, found)
         ids = np.where(known, slots.astype(np.uint8)[cut.clusters], np.uint8(0))
-        return Slots(ids, *self._table(slots, kinds, found), pooled(ids, features, self.slots))
+        answer = Slots(ids, *self._table(slots, kinds, found), pooled(ids, features, self.slots))
+        trace.report(("solver",), (start_ns, monotonic_ns()))
+        return answer
 
     def _slots(self, kinds: np.ndarray, found: Clusters) -> np.ndarray:
         """(N,) the slot of each cluster from 1 on, 0 for those that are too small or too many. kinds: (N,) class index."""

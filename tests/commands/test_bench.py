@@ -1,7 +1,15 @@
 """`panoptic_ros bench`: the report has what it promises, and its sums add up."""
 
+import argparse
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from threading import Thread
 
 import cv2
 import numpy as np
@@ -10,8 +18,14 @@ import tiny_engine
 
 from panoptic_ros import manifest
 from panoptic_ros.__main__ import main
-from panoptic_ros.commands.bench import Crowded, mosaic, summary
+from panoptic_ros.commands import bench as command
+from panoptic_ros.commands.bench_crowd import Crowded, mosaic
+from panoptic_ros.commands.bench_measure import interleaved, measure, memory, summary
+from panoptic_ros.commands.bench_plots import bars
+from panoptic_ros.commands.model_arguments import choices
+from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import BACKENDS, open_engine
+from panoptic_ros.pipeline import STAGES
 
 
 @pytest.fixture
@@ -30,29 +44,200 @@ def bench(tiny_folder: Path, clip: Path, *arguments: str) -> tuple[int, dict]:
     return status, json.loads(file.read_text())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_the_report_measures_network_engine_and_pipeline(
-    tiny_folder: Path, clip: Path, backend: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pytest.importorskip(backend)
-    status, report = bench(tiny_folder, clip, "--backend", backend, "--size", "64x128")
+def test_every_combination_is_measured(tiny_folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On both backends; in INT8, of which the tiny engine has no file, on none."""
+    pytest.importorskip("onnxruntime")
+    plots, trace = clip.parent / "plots", clip.parent / "trace.json"
+    wanted = ["--backend", *BACKENDS, "--precision", "fp32", "--precision", "int8", "--size", "64x128"]
+    status, report = bench(tiny_folder, clip, *wanted, "--plots", str(plots), "--trace", str(trace))
     assert status == 0
-    for name in ("network_only_ms", "engine_ms", "pipeline_ms"):
-        assert set(report[name]) == {"p50", "p90", "p99", "mean"}
-        assert 0 < report[name]["p50"] <= report[name]["p90"] <= report[name]["p99"]
-    assert list(report["stages"]) == ["preprocess", "engine", "segments", "tracker", "paint"]
-    assert report["ratios"]["engine/network"] == pytest.approx(
-        report["engine_ms"]["p50"] / report["network_only_ms"]["p50"], rel=0.1
-    )
-    assert (report["size"], report["frame_size"], report["frames"]) == ([64, 128], [64, 96], 20)
-    assert report["engine"]["backend"] == backend
+    measured = [(run["engine"]["backend"], run["engine"]["precision"], run["size"]) for run in report["runs"]]
+    assert measured == [(backend, "fp32", [64, 128]) for backend in BACKENDS]
+    assert len(report["refused"]) == 2 and all("has no int8 file" in reason for reason in report["refused"].values())
     assert {"cpu", "cores", "memory_gib", "os"} <= set(report["machine"])
+    for run in report["runs"]:
+        for times in (run["network_only_ms"], run["engine_ms"], run["pipeline_ms"], *run["stages"].values()):
+            assert list(times) == ["p50", "p95", "p99", "max", "mean"]
+            assert 0 < times["p50"] <= times["p95"] <= times["p99"] <= times["max"]
+        assert list(run["stages"]) == ["preprocess", "engine", "segments", "tracker", "paint"]
+        network = run["network_only_ms"]["p50"]
+        assert run["ratios"]["engine/network"] == pytest.approx(run["engine_ms"]["p50"] / network, rel=0.1)
+        assert (run["frame_size"], run["frames"]) == ([64, 96], 20)
+        assert run["cpu_ms"]["mean"] > 0
+        assert 20 < run["memory_mib"]["current"] <= run["memory_mib"]["peak"] + 1
     table = capsys.readouterr().out
     assert all(f"\n{row}" in table for row in ("network only", "engine", "pipeline", "  tracker", "pipeline/network"))
+    assert "tiny 64x128 onnxruntime fp32" in table.partition("p50, ms")[2]
+    for name in ("stages.svg", "percentiles.svg"):
+        assert "tiny 64x128 openvino fp32" in "".join(ElementTree.parse(plots / name).getroot().itertext())
+    events = json.loads(trace.read_text())["traceEvents"]
+    assert {event["pid"] for event in events} == {1, 3}  # of the four, in their order
+    for pid in (1, 3):
+        spans = [event for event in events if event["pid"] == pid and event["ph"] == "X"]
+        assert [event["name"] for event in spans] == ["pipeline", *STAGES] * (10 + 20)
+
+
+def test_cpu_time_is_of_all_threads_and_memory_of_the_engine(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of an engine that burns 40 ms of a processor, in a thread of its own, and takes 50 MiB."""
+    model = manifest.load(tiny_folder)
+    engine, held = open_engine(model), []
+
+    def burn() -> None:
+        end = time.thread_time() + 0.04
+        while time.thread_time() < end:
+            pass
+
+    class Greedy:
+        size, run_network_only = engine.size, engine.run_network_only
+
+        def run(self, image: np.ndarray):
+            if not held:
+                held.append(np.ones(50 << 20, np.uint8))
+            burning = Thread(target=burn)
+            burning.start()
+            burning.join()
+            return engine.run(image)
+
+    monkeypatch.setattr("panoptic_ros.commands.bench_measure.WARM_UP", 1)
+    before = memory(model, engine, tiny_engine.scene())
+    after = memory(model, Greedy(), tiny_engine.scene())
+    assert 45 < after["current"] - before["current"] < 80
+    assert measure(model, Greedy(), [tiny_engine.scene()], 3)["cpu_ms"]["p50"] >= 40
+
+
+def test_rounds_run_each_once_in_a_drawn_order() -> None:
+    calls: list[tuple[str, int]] = []
+    times = interleaved({name: lambda number, name=name: calls.append((name, number)) for name in "abc"}, 40)
+    assert [len(samples) for samples in times.values()] == [40] * 3
+    rounds = [calls[start : start + 3] for start in range(0, len(calls), 3)]
+    assert [{call[1] for call in calls} for calls in rounds] == [{number} for number in range(50)]
+    orders = {"".join(name for name, _ in calls) for calls in rounds}
+    assert orders == {"abc", "acb", "bac", "bca", "cab", "cba"}
+
+
+def test_all_are_the_bundled_models_and_every_precision(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = []
+
+    def refuse(choice, _pid):
+        asked.append((choice.model, choice.backend, choice.precision))
+        return PanopticError("not now")
+
+    monkeypatch.setattr(command, "_in_own_process", refuse)
+    assert main(["bench", "--model", "all", "--backend", "all", "--precision", "all"]) == 2
+    assert "not now" in capsys.readouterr().err
+    bundled = {path.parent.name for path in Path("engines").glob("*/manifest.json")}
+    assert {model for model, _, _ in asked} >= bundled and {backend for _, backend, _ in asked} == set(BACKENDS)
+    assert {precision for _, _, precision in asked} == {"fp32", "bf16", "fp16", "int8", "int8+bf16"}
+
+
+def test_an_interrupt_keeps_what_was_measured(tiny_folder: Path, clip: Path) -> None:
+    """The second combination takes for ever; SIGINT goes to all its processes, as from a terminal."""
+    report = clip.parent / "bench.json"
+    slow = f"""
+import sys
+from panoptic_ros.__main__ import main
+from panoptic_ros.commands import bench
+measure = bench._in_own_process
+def patient(choice, pid):
+    if pid == 2:
+        choice.frames = 10**9
+        print("begun", flush=True)
+    return measure(choice, pid)
+if __name__ == "__main__":
+    bench._in_own_process = patient
+    sys.exit(main(["bench", "--model", {str(tiny_folder)!r}, "--input", {str(clip)!r}, "--frames", "5", "--json", {str(report)!r},
+                   "--size", "64x96", "64x128"]))
+"""
+    script = clip.parent / "slow.py"
+    script.write_text(slow)
+    environment = {"PYTHONPATH": str(Path(command.__file__).parents[2]), "PATH": "/usr/bin:/bin"}
+    process = subprocess.Popen(
+        [sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None and process.stdout.readline() == "begun\n"
+    time.sleep(0.5)
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(60) == 130
+    assert [run["size"] for run in json.loads(report.read_text())["runs"]] == [[64, 96]]
+
+
+def test_a_process_that_dies_is_no_end_of_all(tiny_folder: Path, clip: Path) -> None:
+    """Its frames are no number, which is a bug and no PanopticError."""
+    parser = argparse.ArgumentParser()
+    command.add_arguments(parser)
+    choice = choices(parser.parse_args(["--model", str(tiny_folder), "--input", str(clip)]))[0]
+    choice.frames = "many"
+    answer = command._in_own_process(choice, 1)
+    assert isinstance(answer, PanopticError) and str(answer) == "its process ended with status 1"
+
+
+def report_of(pipeline_ms: float, memory_mib: float = 100, size: tuple[int, int] = (64, 96), **machine: object) -> dict:
+    times = {"p50": 2.0, "p95": 3.0, "p99": 4.0, "max": 5.0, "mean": 2.0}
+    run = {
+        "model": "tiny", "size": list(size), "input": "clip", "engine": {"backend": "b", "precision": "fp32", "version": "1"},
+        "network_only_ms": times, "engine_ms": times, "pipeline_ms": times | {"p50": pipeline_ms}, "cpu_ms": times,
+        "stages": {"tracker": times}, "memory_mib": {"current": 1.0, "peak": memory_mib},
+    }  # fmt: skip
+    return {"machine": {"cpu": "Abacus", "cores": 2, "memory_gib": 4, "load_average": 0.1} | machine, "runs": [run]}
+
+
+def compared(folder: Path, before: dict, after: dict) -> int:
+    for name, report in (("a", before), ("b", after)):
+        (folder / f"{name}.json").write_text(json.dumps(report))
+    return main(["bench", "--compare", str(folder / "a.json"), str(folder / "b.json")])
+
+
+def test_a_comparison_has_the_worst_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    after = report_of(6, 150, load_average=3.0)
+    after["runs"][0]["engine"]["version"] = "2"
+    assert compared(tmp_path, report_of(4), after) == 0
+    load, version, _, *rows = capsys.readouterr().out.splitlines()
+    assert load == "load_average 0.1 -> 3.0" and version.endswith("version 1 -> 2")
+    assert [row.split()[0] for row in rows] == ["1.500"] * 2 + ["1.000"] * 8
+    assert {row.rpartition(": ")[2] for row in rows[:2]} == {"pipeline p50", "memory"}
+    assert compared(tmp_path, after, report_of(4)) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split()[0] == "0.667"
+
+
+def test_what_only_one_report_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    both = report_of(4)
+    both["runs"] += report_of(4, size=(128, 192))["runs"]
+    assert compared(tmp_path, both, report_of(4)) == 0
+    assert "only in the first: tiny 128x192 b fp32" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("after", "message"),
+    [
+        (
+            report_of(4, cpu="Slide rule", cores=1),
+            "different machines, whose times cannot be compared: cpu Abacus -> Slide rule, cores",
+        ),
+        (report_of(4, size=(128, 192)), "nothing is in both reports: tiny 64x96"),
+        ({"size": [64, 96]}, "is no report of `bench --json`"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    tmp_path: Path, after: dict, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compared(tmp_path, report_of(4), after) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_bars_are_as_long_as_their_times() -> None:
+    rows = {"a & b": {"engine": 30.0, "paint": 10.0}, "c": {"engine": 10.0, "paint": 10.0}}
+    for stacked, ends in ((True, [3, 4, 1, 2]), (False, [3, 1, 1, 1])):
+        shapes = ElementTree.fromstring(bars("ms", rows, stacked)).findall("{*}rect[@height='18']")
+        boxes = [(float(shape.attrib["x"]), float(shape.attrib["width"])) for shape in shapes]
+        unit = boxes[0][1] / 3
+        assert [(x + width - boxes[0][0]) / unit for x, width in boxes] == pytest.approx(ends, abs=0.01)
+        assert (len({shape.attrib["y"] for shape in shapes})) == (2 if stacked else 4)
 
 
 def test_objects_compares_an_empty_frame_with_a_crowd(tiny_folder: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    objects = bench(tiny_folder, clip, "--objects")[1]["objects"]
+    objects = bench(tiny_folder, clip, "--objects")[1]["runs"][0]["objects"]
     assert (objects["least"]["objects"], objects["most"]["objects"]) == (0, 2)
     for case, name in (("most", "engine"), ("most", "pipeline"), ("full", "pipeline")):
         least, most = objects["least"][f"{name}_ms"], objects[case][f"{name}_ms"]
@@ -78,15 +263,15 @@ def test_a_mosaic_is_made_of_all_frames() -> None:
 
 
 def test_soak_reports_the_memory(tiny_folder: Path, clip: Path) -> None:
-    _, report = bench(tiny_folder, clip, "--soak", "500")
-    soak = report["soak"]
+    soak = bench(tiny_folder, clip, "--soak", "500")[1]["runs"][0]["soak"]
     assert (soak["frames"], len(soak["resident_mib"])) == (500, 10)
     assert soak["growth_mib"] == pytest.approx(soak["resident_mib"][-1] - soak["resident_mib"][0], abs=0.02)
     assert soak["growth_mib"] < 8
 
 
 def test_percentiles_are_those_of_the_samples() -> None:
-    assert summary([float(value) for value in range(101)]) == {"p50": 50.0, "p90": 90.0, "p99": 99.0, "mean": 50.0}
+    expected = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0, "mean": 50.0}
+    assert summary([float(value) for value in range(101)]) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The node in a process of its own, over DDS on the loopback interface: arguments in, messages out."""
 
+import json
 import re
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from panoptic_ros.middleware import outputs as outputs_module
 from panoptic_ros.middleware.dds_endpoints import DdsTransport
 from panoptic_ros.middleware.dds_participant import LOOPBACK, join
 from panoptic_ros.middleware.frames import frame_of
+from panoptic_ros.pipeline import STAGES
 
 RAW, COMPRESSED = "/camera/image_raw", "/camera/image_raw/compressed"
 ROAD, SKY, CAR, PERSON = 7 << 16, 23 << 16, 26 << 16, 24 << 16
@@ -80,6 +82,19 @@ def test_identities_hold_and_late_subscribers_learn_the_labels(node: "subprocess
     assert [ids_of(m)[40, 24] for m in client.got["/panoptic/image"][-4:]] == [CAR | 1] * 4
     late = Client(domain, "/panoptic/label_info")
     late.wait_for(lambda: late.got["/panoptic/label_info"])
+
+
+def test_a_trace_is_written_on_sigint(tiny_folder: Path, domain: int, tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    with running("run", "--model", str(tiny_folder), "--trace", str(file), *place(domain)) as process:
+        client = Client(domain, "/panoptic/image")
+        client.advertise(RAW, raw(0, scene()))
+        client.ask(RAW, raw(1, scene()))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(30) == 0
+    events = json.loads(file.read_text())["traceEvents"]
+    spans = {event["name"] for event in events if event.get("args") == {"frame": 1_000_000_007}}
+    assert spans == {"wait", "frame", "convert", "pipeline", *STAGES, "publish"}
 
 
 def test_bad_images_and_new_sizes_midway(node: "subprocess.Popen[str]", domain: int) -> None:

@@ -1,8 +1,11 @@
 """From costs to slots: literal answers, sums against numpy, and what is refused."""
 
+import time
+
 import numpy as np
 import pytest
 
+from panoptic_ros import trace
 from panoptic_ros.core import Label, PanopticError
 from panoptic_ros.solvers.segments import CutSettings, Solver, describe, pooled, settings_of
 
@@ -126,6 +129,16 @@ def test_costs_of_other_shapes_are_refused() -> None:
         solver()(PICTURE[0], PICTURE[1][:, :2], PICTURE[2])
     with pytest.raises(PanopticError, match="too long for an image of 1x1"):
         solver()(*(part[:, :1, :1] for part in PICTURE))
+
+
+def test_a_trace_has_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trace, "current", trace.Trace())
+    begin = time.monotonic_ns()
+    solver()(*PICTURE)
+    end = time.monotonic_ns()
+    (span,) = [event for event in trace.current.events("solver") if event["ph"] == "X"]
+    assert span["name"] == "solver" and span["dur"] > 0
+    assert begin / 1e3 <= span["ts"] and span["ts"] + span["dur"] <= end / 1e3
 
 
 @pytest.mark.parametrize("things", [(True, True, True), (False, False, False)])
