@@ -71,7 +71,8 @@ class EngineOptions:
 
     device: as the backend names it, or `auto`. precision: of the network's arithmetic; fp16 and int8 are files of their own
     (`panoptic_ros.variant`). threads: of the CPU, 0 leaves them to the backend. pin: each thread stays on its core.
-    cache: folder for what the backend compiles; None is the backend's choice.
+    cache: folder for what the backend compiles; None is the backend's choice. tensorrt_level, tensorrt_workspace_mib: how long
+    TensorRT searches for a faster plan, 0 to 5, and the memory that one of its layers may take besides its tensors.
     """
 
     device: str = "auto"
@@ -79,6 +80,8 @@ class EngineOptions:
     threads: int = 0
     pin: bool = False
     cache: Path | None = None
+    tensorrt_level: int = 3
+    tensorrt_workspace_mib: int = 2048
 
 
 class Engine(Protocol):

@@ -20,11 +20,13 @@ CHOSEN = {"tensorrt": "tensorrt", "torch_export": "torch"}
 """Backends that run only where they are asked for by name, with the package of their SDK."""
 
 MAX_THREADS = 1024
+MAX_TENSORRT_LEVEL = 5
+MAX_TENSORRT_WORKSPACE_MIB = 1 << 20
 
 
 def open_engine(
     manifest: Manifest, backend: str = "auto", device: str = "auto", precision: str = "fp32", threads: int = 0,
-    pin: bool = False, cache: Path | None = None,
+    pin: bool = False, cache: Path | None = None, tensorrt_level: int = 3, tensorrt_workspace_mib: int = 2048,
 ) -> Engine:  # fmt: skip
     """The engine of a model, compiled for `manifest.size`, checked against the manifest and warmed up by one grey image.
 
@@ -33,11 +35,17 @@ def open_engine(
     """
     if not 0 <= threads <= MAX_THREADS:
         raise PanopticError(f"threads={threads} is out of range: 0 (the backend decides) to {MAX_THREADS}")
+    if not 0 <= tensorrt_level <= MAX_TENSORRT_LEVEL:
+        raise PanopticError(f"tensorrt_level={tensorrt_level} is out of range: 0 (fastest to build) to {MAX_TENSORRT_LEVEL}")
+    if not 1 <= tensorrt_workspace_mib <= MAX_TENSORRT_WORKSPACE_MIB:
+        raise PanopticError(
+            f"tensorrt_workspace_mib={tensorrt_workspace_mib} is out of range: 1 to {MAX_TENSORRT_WORKSPACE_MIB} MiB"
+        )
     cores = len(os.sched_getaffinity(0))
     if pin and threads > cores:
         raise PanopticError(f"threads={threads} cannot be pinned: this process has {cores} cores")
     name = _installed(backend)
-    options = EngineOptions(device, precision, threads, pin, cache)
+    options = EngineOptions(device, precision, threads, pin, cache, tensorrt_level, tensorrt_workspace_mib)
     file = precision.partition("+")[0]
     if file in variant.PRECISIONS:
         manifest = variant.load(manifest, file)

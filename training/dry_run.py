@@ -31,6 +31,7 @@ def dry_run(recipe: Recipe) -> None:
         labels, frames = read_frames(Path(folder), data.train)
         read_frames(Path(folder), data.val)
         print(f"{recipe.name}: {data.layout} layout, {len(labels)} labels, {frames[0].image.relative_to(folder)}")
+        recipe = with_weights_at_hand(recipe)
         # the losses of a random network at the peak rate say nothing
         trainer = Trainer(replace(recipe, data=data, accumulate=1, warmup=1_000_000), labels)
         print(f"{trainer.parameter_count() / 1e6:.2f} M parameters, {recipe.precision} on {trainer.device}")
@@ -38,6 +39,16 @@ def dry_run(recipe: Recipe) -> None:
         for number, stage in enumerate(recipe.stages):
             try_stage(trainer, stage, number, share=stage.batch // distributed.count() // recipe.accumulate)
     print("dry run passed")
+
+
+def with_weights_at_hand(recipe: Recipe) -> Recipe:
+    """The recipe without the weights that it starts from, where they are no file here. One that is here has to fit."""
+    for key in ("backbone_weights", "init"):
+        source = getattr(recipe, key)
+        if source and not Path(source).is_file():
+            print(f"note: {key} {source} is no file here, and was not tried")
+            recipe = replace(recipe, **{key: None})
+    return recipe
 
 
 def try_stage(trainer: Trainer, stage: Stage, number: int, share: int) -> None:

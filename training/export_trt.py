@@ -2,6 +2,7 @@
 
     python -m training.export_trt --model hle_mnv2 [decoder.seed_threshold=0.4 ...]     runs/hle_mnv2/last.pt -> model.onnx
     python -m training.export_trt --model hle_mnv2 --precision int8                     model.onnx -> model.int8.onnx
+    python -m training.export_trt --model hle_mnv2 --via torch_tensorrt                 runs/hle_mnv2/last.pt -> the plan, in fp32
 
 The second needs no checkpoint and no torch, only the model's folder. model.onnx serves OpenVINO and ONNX Runtime as it is.
 """
@@ -11,9 +12,10 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,8 +24,8 @@ import onnx
 
 from panoptic_ros import manifest, variant
 from panoptic_ros import verify as verification
-from panoptic_ros.commands.model_arguments import size
-from panoptic_ros.core import Engine, PanopticError
+from panoptic_ros.commands.model_arguments import add_tensorrt_arguments, size
+from panoptic_ros.core import Engine, EngineOptions, PanopticError
 from panoptic_ros.engine import BACKENDS, open_engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.sources import STREET_CLIP
@@ -41,10 +43,10 @@ PRECISIONS = ("fp32", *variant.PRECISIONS)
 def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_intermixed_args(arguments)
     try:
-        model = _fp32_model(args)
-        if args.precision != "fp32":
-            model = _variant(model, args)
-        _build(model, args)
+        if args.via != "onnx" and args.precision != "fp32":
+            raise PanopticError(f"--via {args.via} builds what the checkpoint is, fp32; {args.precision} is built --via onnx")
+        original = _fp32_model(args)
+        _build(original if args.precision == "fp32" else _variant(original, args), original, args)
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -63,6 +65,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
     parser.add_argument("--calibration", metavar="DATASET:SPLIT", help="frames for int8 (default: train of the same)")
     parser.add_argument("--calibration-frames", type=int, default=64, help="how many of them (default: %(default)s)")
+    parser.add_argument(
+        "--via", choices=tensorrt_plan.WAYS, default="onnx", help="how the graph gets into TensorRT (default: %(default)s)"
+    )
+    add_tensorrt_arguments(parser)
+    parser.add_argument("--no-timings", action="store_true", help="time every layer for the plan, use and keep no timing cache")
     parser.add_argument("--onnx-only", action="store_true", help="no TensorRT plan, even if it could be built here")
     parser.add_argument("--force", action="store_true", help="make again what is up to date")
     parser.add_argument(
@@ -155,19 +162,35 @@ def _cpu_engines(model: Manifest, candidate: Manifest) -> dict[str, Engine]:
     return opened | {"onnxruntime, emulated": emulated_engine(model)}
 
 
-def _build(model: Manifest, args: argparse.Namespace) -> None:
+def _build(model: Manifest, original: Manifest, args: argparse.Namespace) -> None:
     """The plan, where TensorRT and a GPU are and it was not declined; else what is missing. First, what the graph would lack."""
     for problem in problems(onnx.load(model.onnx)):
         print(f"not in TensorRT's list of operators: {problem}")
     if args.onnx_only:
         return
-    lacking = tensorrt_plan.missing()
+    lacking = tensorrt_plan.missing(args.via)
     if lacking:
         again = f"python -m training.export_trt --model {args.model} --precision {args.precision}"
         again += f" --size {args.size[0]}x{args.size[1]}" if args.size else ""
-        print(f"no TensorRT plan was built: {lacking}. On the robot run `{again}`, or any command with `--backend tensorrt`")
+        again += f" --via {args.via}`" if args.via != "onnx" else "`, or any command with `--backend tensorrt`"
+        print(f"no TensorRT plan was built: {lacking}. On the robot run `{again}")
         return
-    print(tensorrt_plan.build(model, args.force))
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # the builder's progress
+    options = EngineOptions(
+        precision=model.precision, tensorrt_level=args.tensorrt_level, tensorrt_workspace_mib=args.tensorrt_workspace
+    )
+    other_way = _by_torch(model, options, args) if args.via == "torch_tensorrt" else None
+    images = _images(args, model, _own_frames(model))
+    print(tensorrt_plan.build(model, original, options, images, args.force, not args.no_timings, other_way))
+
+
+def _by_torch(model: Manifest, options: EngineOptions, args: argparse.Namespace) -> Callable[[], bytes]:
+    """What builds the plan from the checkpoint, once that has answered as model.onnx does."""
+    from training import torch_package, torch_tensorrt_plan
+
+    graph = torch_package.graph_of(model, args.checkpoint or Path("runs") / model.model / "last.pt")
+    torch_package.check(model, graph)
+    return partial(torch_tensorrt_plan.build, graph, model.size, options)
 
 
 if __name__ == "__main__":

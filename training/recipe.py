@@ -41,8 +41,9 @@ class Stage:
     """A part of the training at one image size (h, w), multiples of 32.
 
     crop: range of the window's size as a part of the largest that fits into the frame. scale, instead: range of the image's
-    pixels per pixel of the frame; what lies beyond the frame is void. longest: frames with a longer side are first shrunk to
-    it. around_things: probability that the window is drawn around an object. flip: probability. colours: change them.
+    pixels per pixel of the frame; what lies beyond the frame is void. longest: frames with a longer side are first shrunk to it.
+    shorter, instead of both: first, last, step of the sizes that the frame's shorter side is resized to. around_things:
+    probability that the window is drawn around an object. flip: probability. colours: change them.
     """
 
     size: tuple[int, int] = (256, 512)
@@ -51,9 +52,21 @@ class Stage:
     crop: tuple[float, float] = (0.5, 1.0)
     scale: tuple[float, float] | None = None
     longest: int | None = None
+    shorter: tuple[int, int, int] | None = None
     around_things: float = 0.0
     flip: float = 0.5
     colours: bool = True
+
+    def __post_init__(self) -> None:
+        if self.shorter is None:
+            return
+        first, last, step = self.shorter
+        if not (0 < first <= last and step > 0):
+            raise PanopticError(
+                f"shorter is {list(self.shorter)}; expected a first size, a last and a step, such as [448, 768, 64]"
+            )
+        if self.scale or self.longest:
+            raise PanopticError("a stage has shorter, or scale and longest, not both")
 
 
 @dataclass
@@ -140,6 +153,12 @@ def load(name: str, overrides: list[str]) -> Recipe:
     except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, TypeError, ValueError, IndexError) as error:
         raise PanopticError(f"recipe {name}: {one_line(error)}") from error
     return from_dict(content)
+
+
+def makers_of(model: str) -> list[str]:
+    """The recipes that train a model of this name from the beginning."""
+    found = {path.stem: OmegaConf.load(path) for path in sorted(RECIPES.glob("*.yaml"))}
+    return [name for name, content in found.items() if content.model == model and not content.get("init")]
 
 
 def assign(content: DictConfig, override: str) -> None:

@@ -22,6 +22,7 @@ from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.sources import STREET_CLIP
 from training.data.samples import sample_images
+from training.nets.graph import Graph
 from training.onnx_export import WithNetwork, decoder_settings, load_method
 from training.torch_engine import TorchEngine
 
@@ -36,8 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         model = manifest.load(args.model)
-        checkpoint = args.checkpoint or Path("runs") / model.model / "last.pt"
-        graph = load_method(checkpoint, decoder_settings(model))[1].graph().eval()
+        graph = graph_of(model, args.checkpoint or Path("runs") / model.model / "last.pt")
         print(write(model, graph))
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -45,11 +45,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def write(model: Manifest, graph: nn.Module) -> Path:
-    """The program of `graph`, once it answers as model.onnx does. Raises PanopticError if it does not."""
+def graph_of(model: Manifest, checkpoint: Path) -> Graph:
+    """The graph that the model was exported from, as its manifest says, with the weights of a checkpoint."""
+    return load_method(checkpoint, decoder_settings(model))[1].graph().eval()
+
+
+def check(model: Manifest, graph: nn.Module) -> None:
+    """Raises PanopticError if `graph` does not answer as model.onnx does."""
     images = sample_images(str(STREET_CLIP), FRAMES, model.size)
     found = verification.agreement(open_engine(model), TorchEngine(graph, model.size), images)
     verification.check(found, "fp32", f"the checkpoint of {model.model}")
+
+
+def write(model: Manifest, graph: nn.Module) -> Path:
+    """The program of `graph`, once it answers as model.onnx does. Raises PanopticError if it does not."""
+    check(model, graph)
     return variant.save(model, "pt2", program(graph, model), f"torch {torch.__version__}")
 
 

@@ -36,6 +36,16 @@ class Losses(nn.Module):
         return self.method.losses(image, semantic, instance)
 
 
+def check_start(recipe: Recipe) -> None:
+    """Raises PanopticError if weights that the recipe starts from are missing, with the training that makes them."""
+    for key in ("backbone_weights", "init"):
+        source = getattr(recipe, key)
+        if source and "://" not in source and not Path(source).exists():
+            makers = [f"`python -m training.train {name}`" for name in recipes.makers_of(Path(source).parent.name)]
+            made = f"{' or '.join(makers)} makes it, " if makers else ""
+            raise PanopticError(f"there is no {source}: {made}{key}=FILE takes another, {key}=null begins without")
+
+
 class Trainer:
     """A method's network, its averaged copy, and the optimiser, at some step."""
 
@@ -61,6 +71,7 @@ class Trainer:
         self.total = sum(stage.steps for stage in recipe.stages)
 
     def _start_from_files(self) -> None:
+        check_start(self.recipe)
         if self.recipe.backbone_weights:
             load_backbone(self.network.trunk.backbone, self.recipe.backbone_weights)
         if self.recipe.init:

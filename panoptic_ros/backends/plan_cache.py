@@ -43,27 +43,31 @@ def cached(file: Path, build: Callable[[], bytes], log: Callable[[str], None], f
     with _lock(file.with_suffix(".lock"), log):
         for left in file.parent.glob(f".{file.name}.*"):  # by a process that was killed while it wrote
             left.unlink()
-        plan = None if force else _read(file, log)
+        plan = None if force else read(file, log)
         if plan is None:
             plan = build()
-            digest = hashlib.sha256(plan).hexdigest()
-            write_atomically(file, digest.encode() + b"\n" + plan)
+            write(file, plan)
     return plan
 
 
-def _read(file: Path, log: Callable[[str], None]) -> bytes | None:
-    """The plan of a file that is whole; None if there is none."""
+def write(file: Path, data: bytes) -> None:
+    """With the hash by which `read` knows that it is whole. Raises PanopticError where it cannot be written."""
+    write_atomically(file, hashlib.sha256(data).hexdigest().encode() + b"\n" + data)
+
+
+def read(file: Path, log: Callable[[str], None]) -> bytes | None:
+    """What was written to a file that is whole; None if there is none."""
     try:
         content = file.read_bytes()
     except FileNotFoundError:
         return None
     except OSError as error:
         raise PanopticError(f"cannot read {file}: {error.strerror}") from error
-    digest, _, plan = content.partition(b"\n")
-    if hashlib.sha256(plan).hexdigest().encode() != digest:
+    digest, _, data = content.partition(b"\n")
+    if hashlib.sha256(data).hexdigest().encode() != digest:
         log(f"{file} was altered or is incomplete; it is built again")
         return None
-    return plan
+    return data
 
 
 def private_folder(folder: Path) -> None:

@@ -4,9 +4,11 @@ Written from the documentation of TensorRT 10 and 11 and of cuda-python; not yet
 """
 
 import ctypes
+import dataclasses
 import importlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -32,17 +34,32 @@ def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
     return TensorRtEngine(manifest, options)
 
 
-def plan(manifest: Manifest, options: EngineOptions, network_only: bool = False, force: bool = False) -> bytes:
-    """The model's plan for this GPU and this TensorRT, from the cache or built now. force: build it even so."""
-    cuda = Cuda()
+def plan(
+    manifest: Manifest, options: EngineOptions, network_only: bool = False, force: bool = False, keep_timings: bool = True
+) -> bytes:
+    """The model's plan for this GPU and this TensorRT, from the cache or built now. force: build it even so. keep_timings: with
+    how long layers took in earlier builds, which is kept beside the plans."""
+    timings = _file(options, "timings", {}).with_suffix(".timings") if keep_timings else None
+
+    def build() -> bytes:
+        return tensorrt_build.build(manifest, options, tensorrt_build.Log(), timings, network_only)
+
+    return plan_cache.cached(plan_file(manifest, options, network_only), build, _log.info, force)
+
+
+def plan_file(manifest: Manifest, options: EngineOptions, network_only: bool = False) -> Path:
+    """Where the plan is kept that depends on exactly these things, this GPU and this TensorRT."""
     depends_on = {
-        "onnx": manifest.sha256, "precision": manifest.precision, "size": manifest.size, "tensorrt": trt.__version__,
-        "gpu": cuda.device_name(), "architecture": cuda.architecture(), "workspace": tensorrt_build.WORKSPACE_BYTES,
-        "network_only": network_only,
+        "onnx": manifest.sha256, "precision": manifest.precision, "size": manifest.size, "level": options.tensorrt_level,
+        "workspace_mib": options.tensorrt_workspace_mib, "network_only": network_only,
     }  # fmt: skip
-    file = plan_cache.plan_file(options.cache or plan_cache.default_folder(), manifest.model, depends_on)
-    log = tensorrt_build.Log()
-    return plan_cache.cached(file, lambda: tensorrt_build.build(manifest, log, network_only), _log.info, force)
+    return _file(options, manifest.model, depends_on)
+
+
+def _file(options: EngineOptions, name: str, depends_on: Mapping[str, object]) -> Path:
+    cuda = Cuda()
+    here = {"tensorrt": trt.__version__, "gpu": cuda.device_name(), "architecture": cuda.architecture()}
+    return plan_cache.plan_file(options.cache or plan_cache.default_folder(), name, {**depends_on, **here})
 
 
 class TensorRtEngine:
@@ -67,7 +84,12 @@ class TensorRtEngine:
 
     def run(self, image: np.ndarray) -> Slots:
         self._whole.run(image)
-        return self._finish(*self._results)
+        slots = self._finish(*self._results)
+        if slots.ids.dtype == np.uint8:
+            return slots
+        ids = slots.ids.astype(np.uint8)  # int32 in a plan of Torch-TensorRT, which has no other integer for it
+        ids.flags.writeable = False
+        return dataclasses.replace(slots, ids=ids)
 
     def run_network_only(self, image: np.ndarray) -> None:
         if self._network is None:

@@ -10,14 +10,15 @@ import re
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 
 import tensorrt as trt
 
-from panoptic_ros.core import PanopticError
+from panoptic_ros.backends import plan_cache
+from panoptic_ros.core import EngineOptions, PanopticError
 from panoptic_ros.manifest import Manifest
 
 OLDEST = (10, 12)
-WORKSPACE_BYTES = 2 << 30
 REPORT_EVERY_S = 5.0
 
 _TYPES = {"fp32": ("Float", "FP32"), "fp16": ("Half", "FP16"), "int8": ("Int8", "INT8")}
@@ -75,9 +76,9 @@ def check_version() -> None:
         raise PanopticError(f"TensorRT {trt.__version__} is too old: {OLDEST[0]}.{OLDEST[1]} or later, or 11, is needed")
 
 
-def build(model: Manifest, log: Log, network_only: bool = False) -> bytes:
-    """The plan of `model.onnx` at `model.size`, or of its part up to the network's output. Raises PanopticError with what
-    TensorRT said."""
+def build(model: Manifest, options: EngineOptions, log: Log, timings: Path | None, network_only: bool = False) -> bytes:
+    """The plan of `model.onnx` at `model.size`, or of its part up to the network's output. timings: file of TensorRT's timing
+    cache, which is read and written. Raises PanopticError with what TensorRT said."""
     builder = trt.Builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
@@ -88,7 +89,10 @@ def build(model: Manifest, log: Log, network_only: bool = False) -> bytes:
         _cut(network, model)
     network.get_input(0).shape = (1, *model.size, 3)  # static: no profile, and all shapes are known to the builder
     config = builder.create_builder_config()
-    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, WORKSPACE_BYTES)
+    config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.tensorrt_workspace_mib << 20)
+    config.builder_optimization_level = options.tensorrt_level
+    if timings:
+        _take_timings(config, plan_cache.read(timings, _log.info) or b"")
     config.clear_flag(trt.BuilderFlag.TF32)  # on by default; it would round the decoder's log Phi to 10 bits
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED  # or the inspector knows no precision
     progress = Progress()  # must outlive the build
@@ -97,7 +101,16 @@ def build(model: Manifest, log: Log, network_only: bool = False) -> bytes:
     plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise PanopticError(f"TensorRT {trt.__version__} cannot build {model.onnx}: {log.last_error or 'it gave no reason'}")
+    if timings:
+        plan_cache.write(timings, bytes(config.get_timing_cache().serialize()))
     return bytes(plan)
+
+
+def _take_timings(config: "trt.IBuilderConfig", known: bytes) -> None:
+    """What was timed before is not timed again, unless TensorRT finds that it does not belong to this GPU and version."""
+    cache = config.create_timing_cache(known)
+    if cache is None or not config.set_timing_cache(cache, False):
+        config.set_timing_cache(config.create_timing_cache(b""), False)
 
 
 def _cut(network: "trt.INetworkDefinition", model: Manifest) -> None:

@@ -5,7 +5,7 @@ from itertools import product
 from pathlib import Path
 
 from panoptic_ros import manifest
-from panoptic_ros.core import Engine
+from panoptic_ros.core import Engine, EngineOptions
 from panoptic_ros.engine import BACKENDS, CHOSEN, open_engine
 from panoptic_ros.manifest import Manifest
 
@@ -33,6 +33,7 @@ def add_model_arguments(
     parser.add_argument("--size", type=size, metavar="HxW", help="of the engine input (default: the model's)", **many)
     if not several:
         parser.set_defaults(backend="auto", precision="fp32")
+    add_tensorrt_arguments(parser)
 
 
 def choices(args: argparse.Namespace) -> list[argparse.Namespace]:
@@ -46,12 +47,27 @@ def choices(args: argparse.Namespace) -> list[argparse.Namespace]:
     return [argparse.Namespace(**vars(args) | dict(zip(single, values))) for values in product(*lists)]
 
 
+def add_tensorrt_arguments(parser: argparse.ArgumentParser) -> None:
+    """What a plan is built with. A plan for other values is another plan, so that commands must agree on them."""
+    default = EngineOptions()
+    help_level = "how long the TensorRT backend searches for a faster plan, 0 to 5 (default: %(default)s)"
+    parser.add_argument("--tensorrt-level", type=int, default=default.tensorrt_level, metavar="N", help=help_level)
+    help_workspace = "memory that a layer of a TensorRT plan may take besides its tensors (default: %(default)s)"
+    parser.add_argument(
+        "--tensorrt-workspace", type=int, default=default.tensorrt_workspace_mib, metavar="MIB", help=help_workspace
+    )
+
+
 def open_model(args: argparse.Namespace) -> tuple[Manifest, Engine]:
     """What the arguments of `add_model_arguments` ask for. Raises PanopticError if it does not exist or cannot run."""
     model = manifest.load(args.model)
     if args.size:
         model = model.with_size(*args.size)
-    return model, open_engine(model, args.backend, args.device, args.precision, args.threads, args.pin, args.cache)
+    engine = open_engine(
+        model, args.backend, args.device, args.precision, args.threads, args.pin, args.cache, args.tensorrt_level,
+        args.tensorrt_workspace,
+    )  # fmt: skip
+    return model, engine
 
 
 def size(text: str) -> tuple[int, int]:

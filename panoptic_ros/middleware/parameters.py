@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from panoptic_ros.core import PanopticError
-from panoptic_ros.engine import BACKENDS, CHOSEN, MAX_THREADS
+from panoptic_ros.engine import BACKENDS, CHOSEN, MAX_TENSORRT_LEVEL, MAX_TENSORRT_WORKSPACE_MIB, MAX_THREADS
 from panoptic_ros.middleware.depth import DepthSettings
 from panoptic_ros.middleware.outputs import OUTPUTS
 from panoptic_ros.node import Settings
@@ -48,6 +48,15 @@ PARAMETERS = (
     Parameter("precision", "fp32", "fp32, bf16, fp16, int8 or int8+bf16, what the device has"),
     Parameter("verify", False, "compare the engine with the model's fp32 file on a CPU before it is used"),
     Parameter("threads", 0, "CPU threads of the engine; 0 lets the backend decide", False, 0, MAX_THREADS),
+    Parameter("tensorrt_level", 3, "how long TensorRT searches for a faster plan", False, 0, MAX_TENSORRT_LEVEL),
+    Parameter(
+        "tensorrt_workspace_mib",
+        2048,
+        "memory that a layer of a TensorRT plan may take besides its tensors",
+        False,
+        1,
+        MAX_TENSORRT_WORKSPACE_MIB,
+    ),
     Parameter("size", "", "engine input as HxW, such as 256x512; empty takes the model's own"),
     Parameter("image", "/camera/image_raw", "topic of the images; its /compressed variant is taken where only that is published"),
     Parameter("depth", "", "topic of depth images registered to the image; with camera_info gives the 3D outputs"),

@@ -30,6 +30,7 @@ from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.tracker import Tracker
 from panoptic_ros.verify import clip_images, verify_engine
 
+_ENGINE_PARAMETERS = ("backend", "device", "precision", "threads", "tensorrt_level", "tensorrt_workspace_mib")
 _TICK_S = 0.1
 _TICKS_A_REPORT = 10
 _ENDING = (signal.SIGINT, signal.SIGTERM)
@@ -153,7 +154,7 @@ class PanopticNode(LifecycleNode):
         model = manifest.load(values["model"])
         size = parameters.engine_size(values)
         model = model.with_size(*size) if size else model
-        engine = open_engine(model, *(values[name] for name in ("backend", "device", "precision", "threads")))
+        engine = open_engine(model, **{name: values[name] for name in _ENGINE_PARAMETERS})
         if values["verify"]:
             found = verify_engine(model, engine, values["precision"], clip_images(model.size))
             self.get_logger().info(f"verified: {found}")

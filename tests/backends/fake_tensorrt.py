@@ -19,6 +19,8 @@ __version__ = "10.13.0"
 kind_of_layers = "Half"
 """What the engine inspector says."""
 builds = 0
+config: "Config | None" = None
+"""Of the last build."""
 
 NetworkDefinitionCreationFlag = IntEnum("NetworkDefinitionCreationFlag", {"STRONGLY_TYPED": 1})
 BuilderFlag = SimpleNamespace(TF32="tf32")
@@ -72,13 +74,12 @@ class Builder:
         assert flags == 1 << 1
         return Network()
 
-    def create_builder_config(self) -> SimpleNamespace:
-        config = SimpleNamespace(progress_monitor=None, profiling_verbosity=None, cleared=[])
-        config.clear_flag = config.cleared.append
-        config.set_memory_pool_limit = lambda pool, size: None
+    def create_builder_config(self) -> "Config":
+        global config
+        config = Config()
         return config
 
-    def build_serialized_network(self, network: Network, config: SimpleNamespace) -> bytes | None:
+    def build_serialized_network(self, network: Network, config: "Config") -> bytes | None:
         global builds
         builds += 1
         assert config.profiling_verbosity == "detailed"
@@ -90,6 +91,45 @@ class Builder:
             self._logger.log(ILogger.Severity.ERROR, "Cuda Runtime (out of memory)")
             return None
         return json.dumps({"size": network.image.shape}).encode() + b"\n" + network.model.SerializeToString()
+
+
+class Config:
+    """IBuilderConfig: what is set is kept."""
+
+    def __init__(self) -> None:
+        self.progress_monitor = self.profiling_verbosity = None
+        self.builder_optimization_level = 3
+        self.cleared: list[str] = []
+        self.limits: dict[str, int] = {}
+        self.timings: TimingCache | None = None
+
+    def clear_flag(self, flag: str) -> None:
+        self.cleared.append(flag)
+
+    def set_memory_pool_limit(self, pool: str, pool_size: int) -> None:
+        self.limits[pool] = pool_size
+
+    def create_timing_cache(self, serialized_timing_cache: bytes) -> "TimingCache | None":
+        return None if serialized_timing_cache == b"junk" else TimingCache(serialized_timing_cache)
+
+    def set_timing_cache(self, cache: "TimingCache", ignore_mismatch: bool) -> bool:
+        if cache.known.startswith(b"of another GPU") and not ignore_mismatch:
+            return False
+        self.timings = cache
+        return True
+
+    def get_timing_cache(self) -> "TimingCache | None":
+        return self.timings
+
+
+class TimingCache:
+    """known: what it was made of; a build adds to it."""
+
+    def __init__(self, known: bytes) -> None:
+        self.known = known
+
+    def serialize(self) -> memoryview:
+        return memoryview(self.known + b"timed;")
 
 
 class OnnxParser:

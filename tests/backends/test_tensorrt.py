@@ -1,10 +1,7 @@
 """The TensorRT backend without TensorRT: its flow, cache and errors on stand-ins; and, where a GPU is, the real thing."""
 
-import importlib
 import importlib.util
 import json
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -18,36 +15,6 @@ from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from tests.backends import fake_cuda, fake_tensorrt
-
-BACKEND = "panoptic_ros.backends.tensorrt"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Manifest:
-    """The tiny engine with a file for each precision; its arithmetic needs no more."""
-    found = manifest.load(tiny_engine.write(tmp_path / "tiny"))
-    for precision in variant.PRECISIONS:
-        variant.save(found, precision, found.onnx.read_bytes(), "by hand")
-    return found
-
-
-@pytest.fixture
-def backend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
-    """The backend's module over the stand-ins, with an empty cache."""
-    monkeypatch.setitem(sys.modules, "tensorrt", fake_tensorrt)
-    monkeypatch.setitem(sys.modules, "cuda.bindings.runtime", fake_cuda)
-    monkeypatch.setenv("PANOPTIC_ROS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(engines.importlib.util, "find_spec", lambda name: True)
-    for name, value in (("builds", 0), ("kind_of_layers", "Half"), ("__version__", "10.13.0")):
-        monkeypatch.setattr(fake_tensorrt, name, value)
-    for name, value in (("launches", 0), ("room", 1 << 30)):
-        monkeypatch.setattr(fake_cuda, name, value)
-    names = (BACKEND, f"{BACKEND}_build")
-    for name in names:
-        sys.modules.pop(name, None)
-    yield importlib.import_module(BACKEND)
-    for name in names:
-        sys.modules.pop(name, None)
 
 
 @pytest.mark.usefixtures("backend")
@@ -99,6 +66,51 @@ def test_force_builds_again(backend: ModuleType, model: Manifest) -> None:
     for force in (False, True, False):
         backend.plan(half, options, force=force)
     assert fake_tensorrt.builds == 2
+
+
+@pytest.mark.usefixtures("backend")
+def test_level_and_workspace_reach_the_builder_and_make_another_plan(model: Manifest) -> None:
+    open_engine(model, "tensorrt", precision="fp16")
+    assert (fake_tensorrt.config.builder_optimization_level, fake_tensorrt.config.limits) == (3, {"workspace": 2 << 30})
+    for _ in range(2):
+        open_engine(model, "tensorrt", precision="fp16", tensorrt_level=5)
+    assert (fake_tensorrt.config.builder_optimization_level, fake_tensorrt.builds) == (5, 2)
+    for _ in range(2):
+        open_engine(model, "tensorrt", precision="fp16", tensorrt_workspace_mib=512)
+    assert (fake_tensorrt.config.limits, fake_tensorrt.builds) == ({"workspace": 512 << 20}, 3)
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"tensorrt_level": 6}, "tensorrt_level=6 is out of range: 0 .fastest to build. to 5"),
+        ({"tensorrt_workspace_mib": 0}, "tensorrt_workspace_mib=0 is out of range: 1 to 1048576 MiB"),
+    ],
+)
+def test_what_the_builder_cannot_be_given_is_refused(model: Manifest, choice: dict, message: str) -> None:
+    with pytest.raises(PanopticError, match=message):
+        open_engine(model, **choice)
+
+
+def test_layers_are_timed_once(backend: ModuleType, model: Manifest) -> None:
+    """A build starts from the timings of those before it, of any plan of this GPU and TensorRT."""
+    options = engines.EngineOptions(precision="fp16")
+    known = []
+    for force, keep in ((False, True), (True, True), (True, False), (True, True)):
+        backend.plan(variant.load(model, "fp16"), options, force=force, keep_timings=keep)
+        known.append(fake_tensorrt.config.timings and fake_tensorrt.config.timings.known)
+    assert known == [b"", b"timed;", None, b"timed;timed;"]
+
+
+@pytest.mark.parametrize("kept", [b"junk", b"of another GPU"])
+def test_timings_that_tensorrt_cannot_use_are_left_aside(backend: ModuleType, model: Manifest, kept: bytes) -> None:
+    half, options = variant.load(model, "fp16"), engines.EngineOptions(precision="fp16")
+    backend.plan(half, options)
+    (file,) = backend.plan_file(half, options).parent.glob("timings-*.timings")
+    backend.plan_cache.write(file, kept)
+    backend.plan(half, options, force=True)
+    assert fake_tensorrt.config.timings.known == b""
+    assert backend.plan_cache.read(file, print) == b"timed;"
 
 
 @pytest.mark.usefixtures("backend")

@@ -139,6 +139,13 @@ def test_a_scaled_window_has_the_scale_s_size() -> None:
     assert 16 <= min(sizes) < 18 and 58 < max(sizes) <= 64
 
 
+def test_the_shorter_side_is_resized() -> None:
+    """Of frames 100 and 50 pixels high to 50, 75 or 100: 2 to 1 pixels of the frame for one of the image, and 1 to 0.5."""
+    stage, rng = Stage(size=(64, 64), shorter=(50, 100, 25)), np.random.default_rng(0)
+    assert {extent((100, 200), stage, rng) for _ in range(50)} == {(128, 128), (85, 85), (64, 64)}
+    assert {extent((90, 50), stage, rng) for _ in range(50)} == {(64, 64), (43, 43), (32, 32)}
+
+
 def test_what_lies_beyond_the_frame_is_void(root: Path) -> None:
     """Each pixel of the frame becomes one cell of the middle, or wherever the frame lies in the window."""
     sample = read_sample(read_frames(root, "train")[1][0], LABELS)

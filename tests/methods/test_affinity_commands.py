@@ -18,7 +18,7 @@ from training.methods.affinity.affinity import affinities
 from training.trainer import Trainer
 
 SMALL = ["settings.network.pyramid=8", "settings.network.tower=8", "settings.network.depth=1", "settings.network.subnet=8",
-         "settings.network.subnet_depth=1"]  # fmt: skip
+         "settings.network.subnet_depth=1", "backbone_weights=null"]  # fmt: skip
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from training.torch_engine import manifest_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ["settings.network.pyramid=16", "settings.network.tower=16", "settings.network.depth=1", "settings.network.subnet=8",
-         "settings.network.subnet_depth=1", "settings.network.affinity=16"]  # fmt: skip
+         "settings.network.subnet_depth=1", "settings.network.affinity=16", "backbone_weights=null"]  # fmt: skip
 MASKS = ["settings.network.mask=8", "settings.network.potential=C"]
 STUFF = sum(not label.thing for label in LABELS)
 DETECTIONS = 12

@@ -24,7 +24,8 @@ from training.torch_engine import manifest_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ["settings.network.aspp_width=16", "settings.network.semantic_skips=[[8,4,16],[4,4,16]]",
-         "settings.network.affinity_skips=[[4,4,16]]", "settings.network.joined=8", "settings.network.embedding=4"]  # fmt: skip
+         "settings.network.affinity_skips=[[4,4,16]]", "settings.network.joined=8", "settings.network.embedding=4",
+         "backbone_weights=null"]  # fmt: skip
 STUFF = sum(not label.thing for label in LABELS)
 BACKENDS = ("openvino", "onnxruntime")
 

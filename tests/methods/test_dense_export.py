@@ -23,7 +23,8 @@ from training.torch_engine import manifest_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 SMALL = ["settings.network.pyramid=16", "settings.network.semantic_tower=16", "settings.network.location_tower=16",
-         "settings.network.depth=1", "settings.network.merge=4", "settings.network.embedding=4"]  # fmt: skip
+         "settings.network.depth=1", "settings.network.merge=4", "settings.network.embedding=4",
+         "backbone_weights=null"]  # fmt: skip
 STUFF = sum(not label.thing for label in LABELS)
 
 

@@ -36,10 +36,19 @@ method: dense
 lr: 1e-4
 settings: {loss: {bootstrap: 1.0}, network: {pyramid: 16, semantic_tower: 16, location_tower: 16, depth: 1, merge: 4}}
 """,
+    # likewise, the worst edges of a batch
+    "amwc": """
+model: tiny
+method: amwc
+lr: 1e-3
+settings:
+  network: {aspp_width: 8, semantic_skips: [[4, 4, 8]], affinity_skips: [[4, 4, 8]], distances: [1, 4], joined: 8, embedding: 4}
+  loss: {top_k: 1.0}
+""",
 }
 
 
-@pytest.fixture(params=["hle", "dense"])
+@pytest.fixture(params=RECIPES)
 def arguments(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     """Of the training command, for a tiny network of each method."""
     root = tiny_dataset.write(tmp_path / "data")

@@ -51,6 +51,16 @@ def test_what_cannot_work_is_refused(override: str, message: str, file: str, cap
     assert re.search(message, capsys.readouterr().err)
 
 
+def test_the_weights_of_another_training_may_be_missing(file: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train.main([file, "--dry-run", "backbone_weights=runs/nobody/last.pt", "init=https://nowhere.example/last.pt"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "note: backbone_weights runs/nobody/last.pt is no file here, and was not tried" in lines
+    assert "note: init https://nowhere.example/last.pt is no file here, and was not tried" in lines
+    (tmp_path / "junk.pt").write_bytes(b"junk")
+    assert train.main([file, "--dry-run", f"init={tmp_path / 'junk.pt'}"]) == 2
+    assert "cannot read the checkpoint" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("memory_gib", "status"), [(8, 0), (6, 2)])
 def test_a_batch_has_to_fit_into_memory(
     memory_gib: int, status: int, file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture

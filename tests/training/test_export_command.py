@@ -21,7 +21,7 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny model, findable by its name, and a data set for it."""
     monkeypatch.setattr(int8, "FLOAT_FIRST", 0)
     monkeypatch.setattr(int8, "FLOAT_LAST", 0)
-    monkeypatch.setattr(tensorrt_plan, "missing", lambda: "a GPU is not here")
+    monkeypatch.setattr(tensorrt_plan, "missing", lambda via: "a GPU is not here")
     monkeypatch.setenv("PANOPTIC_ROS_ENGINES", str(tmp_path / "engines"))
     tiny_engine.write(tmp_path / "engines" / "tiny")
     write_dataset(tmp_path / "data")
@@ -109,9 +109,18 @@ def test_settings_need_a_checkpoint(engines: Path, capsys: pytest.CaptureFixture
 
 def test_a_machine_without_tensorrt_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorrt_plan.importlib.util, "find_spec", lambda name: name == "cuda")
-    assert tensorrt_plan.missing().startswith("TensorRT (`pip install tensorrt`, or JetPack's)")
-    monkeypatch.setattr(tensorrt_plan.importlib.util, "find_spec", lambda name: True)
-    assert "TensorRT" not in tensorrt_plan.missing()
+    assert tensorrt_plan.missing("onnx").startswith("TensorRT (`pip install tensorrt`, or JetPack's)")
+    monkeypatch.setattr(tensorrt_plan.importlib.util, "find_spec", lambda name: name != "torch_tensorrt")
+    assert "TensorRT" not in tensorrt_plan.missing("onnx")
+    assert tensorrt_plan.missing("torch_tensorrt").startswith("Torch-TensorRT (`pip install torch-tensorrt`, 2.14 or later)")
+
+
+def test_torch_tensorrt_builds_fp32(engines: Path, capsys: pytest.CaptureFixture) -> None:
+    assert export(engines, "--via", "torch_tensorrt", "--precision", "int8") == 2
+    assert "error: --via torch_tensorrt builds what the checkpoint is, fp32; int8 is built --via onnx" in capsys.readouterr().err
+    assert export(engines, "--via", "torch_tensorrt", "--size", "32x64") == 0
+    again = "python -m training.export_trt --model tiny --precision fp32 --size 32x64 --via torch_tensorrt"
+    assert f"a GPU is not here. On the robot run `{again}`\n" in capsys.readouterr().out
 
 
 def test_verify_compares_pixels_and_pq(engines: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,18 @@ def test_backbone_weights_are_those_of_the_file(recipe: Recipe, tmp_path: Path) 
     assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
+def test_a_missing_start_is_said_with_what_makes_it(recipe: Recipe) -> None:
+    recipe.backbone_weights = "runs/hle_mnv2/last.pt"
+    with pytest.raises(
+        PanopticError,
+        match="there is no runs/hle_mnv2/last.pt: .*`python -m training.train hle_mnv2_street` makes it, backbone_weights=FILE",
+    ):
+        trained(recipe)
+    recipe.backbone_weights, recipe.init = None, "elsewhere.pt"
+    with pytest.raises(PanopticError, match="there is no elsewhere.pt: init=FILE takes another, init=null begins without"):
+        trained(recipe)
+
+
 def test_backbone_weights_of_another_network_are_refused(recipe: Recipe, tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.zeros(64, 3, 7, 7)}, tmp_path / "resnet.pth")
     recipe.backbone_weights = str(tmp_path / "resnet.pth")

@@ -20,10 +20,15 @@ HEAD = "stages: [{size: [64, 96], steps: 2, batch: 2}]\nengine_size: [64, 96]\np
 METHODS = {
     "hle": "settings: {network: {aspp_width: 8, skips: [[8, 4, 8], [2, 4, 8]], thomson: false}}\n",
     "dense": "settings: {network: {pyramid: 16, semantic_tower: 16, location_tower: 16, depth: 1, merge: 4}}\n",
+    "affinity": "settings: {network: {pyramid: 16, tower: 16, depth: 1, subnet: 8, subnet_depth: 1, affinity: 16}}\n",
+    "amwc": "settings: {network: {aspp_width: 8, semantic_skips: [[4, 4, 8]], affinity_skips: [[4, 4, 8]], distances: [1, 4],"
+    " joined: 8, embedding: 4}}\n",
 }
 OWN = {
     "hle": {**{f"embedding_{n}": (32, 48, 3) for n in range(4)}, "seed": (32, 48, 3)},
     "dense": {"levelness": (16, 24, 3)},
+    "affinity": {"affinity": (16, 24, 3)},
+    "amwc": {"cut_1": (16, 24, 3), "cut_4": (16, 24, 3)},
 }
 
 
@@ -48,6 +53,7 @@ def test_each_method_shows_what_is_its_own(method: str, root: Path, tmp_path: Pa
     assert {name: picture.shape for name, picture in found.items()} == {"0/true": (64, 96, 3), "0/found": (64, 96, 3)} | own
     assert all(picture.dtype == np.uint8 for picture in found.values())
     assert all((value == before[name]).all() for name, value in trainer.network.state_dict().items())
+    assert all(picture.max() > picture.min() for picture in found.values())
     true = found["0/true"]
     assert len({tuple(true[y, x]) for y, x in ((60, 50), (10, 50), (30, 14), (30, 30), (35, 80))}) == 5
     np.testing.assert_array_equal(true[4, 4], [0, 0, 0])  # void stays as the image is

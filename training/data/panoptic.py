@@ -90,12 +90,17 @@ def augment(sample: Sample, stage: Stage, grid_stride: int, rng: np.random.Gener
 def extent(size: tuple[int, int], stage: Stage, rng: np.random.Generator) -> tuple[int, int]:
     """Height and width of the window that becomes the stage's image, in pixels of a frame of `size`.
 
-    With `stage.scale` it may be larger than the frame. Without, it has the stage's aspect and fits into it.
+    With `stage.scale` or `shorter` it may be larger than the frame. Without, it has the stage's aspect and fits into it.
     """
     (height, width), (rows, columns) = size, stage.size
-    if stage.scale:
+    factor = None
+    if stage.shorter:
+        first, last, step = stage.shorter
+        factor = rng.choice(range(first, last + 1, step)) / min(size)
+    elif stage.scale:
         shrunk = min(1.0, stage.longest / max(size)) if stage.longest else 1.0
         factor = shrunk * rng.uniform(*stage.scale)
+    if factor:
         return max(1, round(rows / factor)), max(1, round(columns / factor))
     aspect = columns / rows
     h = max(1, round(min(height, width / aspect) * rng.uniform(*stage.crop)))

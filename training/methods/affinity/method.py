@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_map
 
 from panoptic_ros.core import Label
+from training.methods.affinity.affinity import affinities
 from training.methods.affinity.decode import Decoder, DecoderSettings
 from training.methods.affinity.loss import LossSettings, losses
 from training.methods.affinity.network import Network, NetworkSettings
@@ -41,6 +42,17 @@ class Method:
         with torch.autocast(image.device.type, enabled=False):
             output, things = tree_map(Tensor.float, output), self.things.to(image.device)
             return losses(self.network, output, semantic, instance, things, self.settings.loss, self.settings.decoder)
+
+    def pictures(self, image: Tensor) -> dict[str, Tensor]:
+        """How much the cell in the middle collects from each, the half percent with the most in full; nothing without affinities.
+        image: (1,3,h,w), 0..255; (3,h/4,w/4)."""
+        found = self.network(image).affinity
+        if not found:
+            return {}
+        height, width = found[0].shape[-2:]
+        collects, gives = (part[0].flatten(1) for part in found)
+        row = affinities(collects, gives, height // 2 * width + width // 2)
+        return {"affinity": (row / row.quantile(0.995).clamp_min(1e-12)).view(1, height, width).expand(3, -1, -1)}
 
     def graph(self) -> Graph:
         """The module to export, of the network as it is now."""

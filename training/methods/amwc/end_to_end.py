@@ -13,6 +13,7 @@ from torch.nn.functional import dropout
 
 from panoptic_ros.core import PanopticError
 from panoptic_ros.solvers.multiway_cut import Cut, asymmetric_multiway_cut, multiway_cut
+from training.distributed import count
 from training.methods.amwc.lifting import Lifting, lift
 from training.methods.amwc.network import STRIDE, Output
 from training.methods.amwc.surrogate import pairs_of, surrogate_quality
@@ -65,10 +66,10 @@ class Solved:
 def solve(output: Output, things: np.ndarray, distances: Sequence[int], s: EndToEndSettings) -> Solved:
     """output: float32. things: (C,) bool."""
     distances = [d for d in distances if d <= min(output.class_cost.shape[2:])]
+    lambdas = (1 + (s.largest - 1) * torch.rand(s.perturbations)).tolist()  # first: the same however many images come next
     # zeros without the rescaling of dropout (section A.2)
     costs = output.class_cost, output.edge_cost[:, : 2 * len(distances)]
     class_cost, edge_cost = (cost * (dropout(torch.ones_like(cost), s.drop) > 0) for cost in costs)
-    lambdas = (1 + (s.largest - 1) * torch.rand(s.perturbations)).tolist()
     return Solved(class_cost, edge_cost, distances, cuts_of(class_cost, edge_cost, distances, things), lambdas)
 
 
@@ -80,8 +81,6 @@ def panoptic_loss(
     batch = solve(output, kinds, distances, s)
     truth = zip(batch.cuts, semantic.cpu().numpy(), instance.cpu().numpy(), strict=True)
     liftings = [lift(cut, classes, objects, kinds) for cut, classes, objects in truth]
-    if not any(len(lifting.category) for lifting in liftings):
-        return batch.class_cost.sum() * 0
     found = ThroughCut.apply(batch.class_cost, batch.edge_cost, liftings, batch.distances, batch.lambdas)
     least_area = torch.where(things, float(s.min_thing_area), float(s.min_stuff_area))
     pairs = pairs_of(found, liftings, least_area, STRIDE**2)
@@ -96,7 +95,11 @@ def cuts_of(class_cost: Tensor, edge_cost: Tensor, distances: Sequence[int], thi
 
 
 class ThroughCut(torch.autograd.Function):
-    """Costs -> z, with the gradients of eq. 4 for the way back."""
+    """Costs -> z, with the gradients of eq. 4 for the way back.
+
+    What arrives there is that of the whole batch's loss times the number of processes, whose gradients are averaged; eq. 4 is not
+    linear, and is given it without that factor.
+    """
 
     @staticmethod
     def forward(
@@ -117,7 +120,7 @@ class ThroughCut(torch.autograd.Function):
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         liftings, distances, lambdas = context.rest
         costs = [cost.cpu().numpy() for cost in context.saved_tensors]
-        parts = gradient.cpu().split([len(lifting.category) for lifting in liftings])
+        parts = (gradient.cpu() / count()).split([len(lifting.category) for lifting in liftings])
         jobs = [
             (part.numpy(), class_cost, edge_cost, lifting, distances, lam)
             for part, class_cost, edge_cost, lifting in zip(parts, *costs, liftings)
@@ -127,7 +130,7 @@ class ThroughCut(torch.autograd.Function):
         means = []
         for kind in range(2):
             each = torch.from_numpy(np.stack([pair[kind] for pair in found])).unflatten(0, (len(liftings), len(lambdas)))
-            means.append(each.mean(1).to(gradient))
+            means.append(count() * each.mean(1).to(gradient))
         return *means, None, None, None
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
 from panoptic_ros.core import PanopticError
+from training.distributed import mean_count
 from training.methods.amwc.network import STRIDE, Output
 from training.methods.amwc.targets import Edges, edges_of, small_object_weights
 
@@ -62,9 +63,13 @@ def affinity_loss(edge_cost: Tensor, edges: Edges, s: LossSettings) -> Tensor:
 
 
 def top_k_mean(values: Tensor, known: Tensor, part: float) -> Tensor:
-    """The mean of the largest `part` of the known values, none of them negative; 0 where none is known. known: bool."""
-    count = max(1, round(part * int(known.sum())))
-    return (values * known).flatten().topk(count).values.mean()
+    """The mean of the largest `part` of the known values, none of them negative; 0 where none is known. known: bool.
+
+    Of several processes each takes the largest of its own, so that only a part of 1 is what one process with all images takes.
+    """
+    all_known = int(known.sum())
+    count = max(min(1, all_known), round(part * all_known))
+    return (values * known).flatten().topk(count).values.sum() / mean_count(torch.tensor(count, device=values.device))
 
 
 def embedding_loss(features: Tensor, instance: Tensor, temperature: float) -> Tensor:
@@ -79,4 +84,4 @@ def embedding_loss(features: Tensor, instance: Tensor, temperature: float) -> Te
         _, owner = owner[owner >= 0].unique(return_inverse=True)
         means = normalize(one_hot(owner).to(e.dtype).T @ e, dim=1)  # objects,E
         total = total + cross_entropy(e @ means.T / temperature, owner, reduction="sum")
-    return total / (instance >= 0).sum().clamp_min(1)
+    return total / mean_count((instance >= 0).sum())

@@ -56,6 +56,12 @@ class Method:
                 return separate_losses(output, *truth, s.end_to_end, s.loss)
             return {"panoptic": panoptic_loss(output, *truth, s.end_to_end)}
 
+    def pictures(self, image: Tensor) -> dict[str, Tensor]:
+        """How likely the edges of each distance are cut, to the right red, down green. image: (1,3,h,w), 0..255; (3,h/4,w/4)."""
+        cut = torch.sigmoid(-self.network(image).edge_cost[0]).split(2)
+        pairs = zip(self.settings.network.distances, cut, strict=True)
+        return {f"cut_{distance}": torch.cat([pair, torch.zeros_like(pair[:1])]) for distance, pair in pairs}
+
     def graph(self) -> Graph:
         """The module to export, of the network as it is now, up to the costs; then the solver."""
         return Graph(self.network, Costs(), Solver(self.labels, self.settings.decoder.cut(self.settings.network.distances)))

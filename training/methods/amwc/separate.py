@@ -10,6 +10,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import one_hot
 
 from panoptic_ros.solvers.multiway_cut import Cut, asymmetric_multiway_cut
+from training.distributed import Sum, count, mean_count
 from training.methods.amwc.end_to_end import EndToEndSettings, Solved, boundaries, in_threads, solve
 from training.methods.amwc.loss import LossSettings
 from training.methods.amwc.network import STRIDE, Output
@@ -32,23 +33,24 @@ def class_loss(x: Tensor, semantic: Tensor, weight: Tensor) -> Tensor:
     """Eq. 7, linear in x as its values are 0 and 1; per known cell. x: (B,C,H,W). semantic, weight: (B,H,W), -1 void."""
     truth = one_hot(semantic + 1, x.shape[1] + 1)[..., 1:].permute(0, 3, 1, 2)
     wrong = (x * (1 - truth) + (1 - x) * truth).sum(1) * weight * (semantic >= 0)
-    return wrong.sum() / (semantic >= 0).sum().clamp_min(1)
+    return wrong.sum() / mean_count((semantic >= 0).sum())
 
 
 def edge_loss(y: Tensor, edges: Edges, thing_edges: float) -> Tensor:
-    """Eq. 8, one minus the F1 score of the cut edges, summed over the distances. y: (B,2D,H,W), 1 for cut."""
+    """Eq. 8, one minus the F1 score of the cut edges, of all processes, summed over the distances. y: (B,2D,H,W), 1 for cut."""
     weight = edges.weight * torch.where(edges.thing, thing_edges, 1.0) * edges.known
     truth = (~edges.together).to(y.dtype)
 
     def per_distance(values: Tensor) -> Tensor:
-        return (values * weight).unflatten(1, (-1, 2)).sum((0, 2, 3, 4))
+        return Sum.apply((values * weight).unflatten(1, (-1, 2)).sum((0, 2, 3, 4)))
 
     both, missed = per_distance(y * truth), per_distance(y * (1 - truth) + (1 - y) * truth)
     return (1 - both / (both + 0.5 * missed).clamp_min(1e-6))[per_distance(truth) > 0].sum()
 
 
 class ThroughAsymmetricCut(torch.autograd.Function):
-    """Costs -> x and y, with the gradients of eq. 4 for the way back: the same problem with both costs perturbed."""
+    """Costs -> x and y, with the gradients of eq. 4 for the way back: the same problem with both costs perturbed. See
+    `ThroughCut` on several processes."""
 
     @staticmethod
     def forward(
@@ -65,7 +67,7 @@ class ThroughAsymmetricCut(torch.autograd.Function):
     def backward(context: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         batch, thing_classes = context.rest
         costs = [cost.cpu().numpy() for cost in context.saved_tensors]
-        slopes = [gradient.cpu().numpy() for gradient in gradients]
+        slopes = [(gradient.cpu() / count()).numpy() for gradient in gradients]
         means = [torch.zeros(cost.shape) for cost in costs]
 
         def moved(job: tuple[int, float]) -> list[np.ndarray]:
@@ -79,7 +81,7 @@ class ThroughAsymmetricCut(torch.autograd.Function):
         for (image, _), found in zip(jobs, in_threads(moved, jobs)):
             for mean, part in zip(means, found):
                 mean[image] += torch.from_numpy(part) / len(batch.lambdas)
-        return *(mean.to(gradient) for mean, gradient in zip(means, gradients)), None, None
+        return *(count() * mean.to(gradient) for mean, gradient in zip(means, gradients)), None, None
 
 
 def indicators(cut: Cut, classes: int, distances: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from training.distributed import Sum
 from training.methods.amwc.lifting import Lifting
 
 SLOPE = 0.1
@@ -47,7 +48,7 @@ def pairs_of(found: Tensor, liftings: Sequence[Lifting], least_area: Tensor, cel
 
 
 def surrogate_quality(pairs: Pairs, classes: int, soft_misses: bool) -> Tensor:
-    """The mean of eq. 6 over the classes that have a label.
+    """The mean of eq. 6 over the classes that have a label, in any process; 1 where none has.
 
     soft_misses: what a pair lacks of a match, 1 - h, counts as half a miss and half a false positive, as a pair below an IoU of
     0.5 does in PQ. In eq. 6 as it is printed such a pair counts nowhere, so that a class gains when a poor match gets worse.
@@ -57,9 +58,10 @@ def surrogate_quality(pairs: Pairs, classes: int, soft_misses: bool) -> Tensor:
     loss = 0.5 * (pairs.keep - matched + 1 - missed - matched) if soft_misses else torch.zeros_like(matched)
 
     def total(values: Tensor, category: Tensor) -> Tensor:
-        return torch.zeros(classes, device=values.device).index_add(0, category, values.float())
+        return Sum.apply(torch.zeros(classes, device=values.device).index_add(0, category, values.float()))
 
     numerator = total(matched * pairs.iou, pairs.category)
     denominator = total(matched + loss + 0.5 * missed, pairs.category) + total(0.5 * pairs.false_keep, pairs.false_category)
     present = total(torch.ones_like(pairs.iou), pairs.category) > 0
-    return (numerator / denominator.clamp_min(1e-6))[present].mean()
+    lost = (1 - numerator / denominator.clamp_min(1e-6))[present]
+    return 1 - lost.sum() / max(1, len(lost))
