@@ -44,9 +44,9 @@ def test_and_in_any_unit(factor: float) -> None:
 
 
 @pytest.mark.shared_data
-@pytest.mark.parametrize("name", ("camvid_panoptic/panoptic_val", "coco_panoptic_sample/panoptic_examples"))
-def test_and_on_real_ground_truth(shared_data: Path, name: str) -> None:
-    found = [compared(instance) for instance in islice(truth_instances(shared_data / f"{name}.json"), 4)]
+@pytest.mark.parametrize("name,count", [("camvid_panoptic/panoptic_val", 4), ("coco_panoptic_sample/panoptic_examples", 2)])
+def test_and_on_real_ground_truth(shared_data: Path, name: str, count: int) -> None:
+    found = [compared(instance) for instance in islice(truth_instances(shared_data / f"{name}.json"), count)]
     assert max(found) <= gaps.WORST_PERCENT and np.median(found) <= gaps.MEDIAN_PERCENT
 
 
