@@ -33,7 +33,8 @@ class Ablation:
     """A table of a paper. recipe: what variants differ from, by the overrides in `variants`, name by name in the table's order.
 
     decoder: overrides of all variants, since a recipe's own thresholds were searched for a longer training. paper_pq: what the
-    paper found, by name. out, lr: defaults of the command.
+    paper found, by name. out, lr, steps, seeds: defaults of the command. init: that of --init, which there is only if variants do
+    not start from random weights.
     """
 
     command: str
@@ -43,12 +44,16 @@ class Ablation:
     paper_pq: dict[str, float]
     out: Path
     lr: float
+    steps: int = 800
+    seeds: tuple[int, ...] = (0, 1)
+    init: str | None = None
 
     def main(self, description: str, arguments: list[str] | None) -> int:
         """The command: the exit status. A PanopticError becomes one line on stderr and status 2."""
         args = self.parser(description).parse_args(arguments)
         args.out.mkdir(parents=True, exist_ok=True)
         try:
+            args.init = starts(args)
             for seed in args.seeds:
                 for name in self.variants:
                     file, recipe = result_file(args, name, seed), self.variant(name, seed, args)
@@ -63,19 +68,25 @@ class Ablation:
 
     def parser(self, description: str) -> argparse.ArgumentParser:
         parser = argparse.ArgumentParser(prog=f"python -m {self.command}", description=description)
+        few = "" if self.init else "250 are too few to find things at all "
         parser.add_argument("--out", type=Path, default=self.out)
-        parser.add_argument("--steps", type=int, default=800, help="250 are too few to find things at all (default: %(default)s)")
+        parser.add_argument("--steps", type=int, default=self.steps, help=f"{few}(default: %(default)s)")
         parser.add_argument("--batch", type=int, default=8)
         parser.add_argument("--lr", type=float, default=self.lr, help="higher than for a long training (default: %(default)s)")
-        parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+        parser.add_argument("--seeds", type=int, nargs="+", default=list(self.seeds))
         parser.add_argument("--frames", type=int, default=60, help="of the val split, evenly spaced (default: %(default)s)")
+        parser.set_defaults(init=[])
+        if self.init:
+            text = "checkpoint that all variants start from, or one for each seed (default: %(default)s)"
+            parser.add_argument("--init", type=Path, nargs="+", default=[Path(self.init)], help=text)
         return parser
 
     def variant(self, name: str, seed: int, args: argparse.Namespace) -> Recipe:
         """The recipe of a variant, made short."""
         stage = f"stages=[{{size: [128, 256], batch: {args.batch}, steps: {args.steps}, crop: [0.4, 0.8]}}]"
         common = [stage, f"seed={seed}", "warmup=50", "ema=0.98", f"lr={args.lr}", *self.decoder]
-        return recipes.load(self.recipe, [*common, *self.variants[name]])
+        init = [f"init={args.init[args.seeds.index(seed) % len(args.init)]}"] if args.init else []
+        return recipes.load(self.recipe, [*common, *init, *self.variants[name]])
 
     def table(self, args: argparse.Namespace) -> str:
         """Markdown: PQ of each variant and seed, in percent, beside the paper's."""
@@ -96,6 +107,26 @@ def decoder_defaults(decoder: Any) -> list[str]:
     return [f"settings.decoder.{key}={value}" for key, value in dataclasses.asdict(decoder).items()]
 
 
+def starts(args: argparse.Namespace) -> list[Path]:
+    """The checkpoints of --init as copies in the folder, named by what is in them: the originals may be trained on.
+
+    Raises PanopticError if one is missing, or there are neither one nor as many as seeds.
+    """
+    if len(args.init) not in (0, 1, len(args.seeds)):
+        raise PanopticError(f"--init has {len(args.init)} checkpoints for {len(args.seeds)} seeds; expected one, or one for each")
+    copies = []
+    for file in args.init:
+        try:
+            content = file.read_bytes()
+        except OSError as error:
+            raise PanopticError(
+                f"cannot read the checkpoint {file}: {error}; train it first, or name another with --init"
+            ) from error
+        copies.append(args.out / f"init_{hashlib.sha256(content).hexdigest()[:16]}.pt")
+        copies[-1].write_bytes(content)
+    return copies
+
+
 def settings(recipe: Recipe) -> dict:
     """What a result depends on, as JSON reads it back."""
     return json.loads(json.dumps(dataclasses.asdict(recipe)))
@@ -111,7 +142,7 @@ def is_measured(file: Path, recipe: Recipe) -> bool:
 
 
 def measure(name: str, recipe: Recipe, args: argparse.Namespace) -> dict:
-    """PQ on evenly spaced val frames of one variant, trained from random weights."""
+    """PQ on evenly spaced val frames of one variant, trained first."""
     began = time.monotonic()
     labels, frames = read_frames(Path(recipe.data.root), recipe.data.val)
     method = trained(name, recipe, labels, args)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import sys
 from pathlib import Path
 from time import perf_counter, thread_time
@@ -13,17 +14,19 @@ from panoptic_ros.core import PanopticError
 from panoptic_ros.solvers.instances import DISTANCES, Instance, scene_instance
 from panoptic_ros.solvers.multiway_cut import Cut, Mode, asymmetric_multiway_cut
 
-SIZES = ("64x128", "128x256", "256x512")
+TARGETS_MS = {"128x256": 8, "256x512": 18, "512x1024": 60}
+"""Of the fast mode on one core, by the size of the costs."""
 REPEATS = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="panoptic_ros.solvers.bench", description=__doc__)
-    parser.add_argument("--sizes", nargs="+", default=SIZES, metavar="HxW", help="(default: %(default)s)")
+    parser.add_argument("--sizes", nargs="+", default=list(TARGETS_MS), metavar="HxW", help="of the costs (default: %(default)s)")
     parser.add_argument("--instances", type=int, default=10, metavar="N", help="scenes for each size (default: %(default)s)")
     parser.add_argument("--noise", type=float, default=0.5, help="in units of the true margins (default: %(default)s)")
     parser.add_argument("--without-greedy", action="store_true", help="measure the time only, not the energy against greedy")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report here")
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="draw CPU time over pixels here; needs matplotlib")
     args = parser.parse_args(arguments)
     try:
         if args.instances < 1:
@@ -34,6 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(table(report))
         if args.json:
             args.json.write_text(json.dumps(report, indent=1) + "\n")
+        if args.plot:
+            plot(report, args.plot)
     except (PanopticError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -78,6 +83,31 @@ def table(report: dict) -> str:
                 gap = results.get("gap_percent", {}) if mode == "fast" else {}
                 lines.append(line + "".join(f"{value:{width}.4f}" for value, width in zip(gap.values(), (14, 9))))
     return "\n".join(lines)
+
+
+def plot(report: dict, file: Path) -> None:
+    """CPU time of each mode over the pixels, with the targets. Raises PanopticError without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise PanopticError("a plot needs matplotlib: run `pip install matplotlib`") from error
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xscale="log", yscale="log", xlabel="cells of the grid", ylabel="CPU time, ms (median; bar: p99)")
+    for mode in ("fast", "greedy"):
+        points = [
+            (math.prod(_size(size)), *results[mode]["cpu_ms"].values())
+            for size, results in report["sizes"].items()
+            if mode in results
+        ]
+        if points:
+            pixels, p50, p99 = np.array(sorted(points)).T
+            axes.errorbar(pixels, p50, (np.zeros_like(p50), p99 - p50), marker="o", capsize=3, label=mode)
+    axes.plot([math.prod(_size(size)) for size in TARGETS_MS], list(TARGETS_MS.values()), "k_", markersize=14, label="target")
+    axes.set_title(f"asymmetric multiway cut, 19 classes, one thread of {report['machine']['cpu']}", fontsize=9)
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
 
 
 def _timed(instance: Instance, mode: Mode) -> tuple[float, float, Cut]:

@@ -1,5 +1,6 @@
 """Made-up instances of the asymmetric multiway cut, for tests and the benchmark."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -33,6 +34,20 @@ def scene_instance(
     """
     random = np.random.default_rng(seed)
     kind, cluster = _scene(height, width, classes, things, random)
+    return seen(kind, cluster, classes, range(classes - things, classes), noise, random, distances)
+
+
+def seen(
+    kind: np.ndarray,
+    cluster: np.ndarray,
+    classes: int,
+    thing_classes: Sequence[int],
+    noise: float,
+    random: np.random.Generator,
+    distances: tuple[int, ...] = DISTANCES,
+) -> Instance:
+    """The costs of a true labelling, classes and clusters (H, W) int, for a network that errs: the noise of `scene_instance`."""
+    height, width = kind.shape
     class_cost = np.where(np.arange(classes)[:, None, None] == kind, np.float32(-1), np.float32(1))
     class_cost += noise * _noise(class_cost.shape, random)
     edge_cost = np.zeros((2 * len(distances), height, width), np.float32)
@@ -40,7 +55,7 @@ def scene_instance(
         edge_cost[2 * d, :, :-step] = np.where(cluster[:, :-step] == cluster[:, step:], 1, -1)
         edge_cost[2 * d + 1, :-step] = np.where(cluster[:-step] == cluster[step:], 1, -1)
     edge_cost += noise * _noise(edge_cost.shape, random)
-    return Instance(class_cost, edge_cost, distances, tuple(range(classes - things, classes)))
+    return Instance(class_cost, edge_cost, distances, tuple(thing_classes))
 
 
 def random_instance(

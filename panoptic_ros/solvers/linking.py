@@ -10,18 +10,24 @@ FREE = -1
 HASH_FACTOR = 0x2545F4914F6CDD1D
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def edge_scale(edge_cost: np.ndarray) -> float:
-    """Mean magnitude of the distance-1 edges, the unit of all thresholds."""
+@njit(cache=True, nogil=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+def edge_scale(edge_cost: np.ndarray, distances: np.ndarray) -> tuple[float, float]:
+    """Mean magnitude of the distance-1 edges, and how much of the magnitude of the edges of `distances`, the first ones, repels.
+
+    Without noise only edges over boundaries would repel.
+    """
     _, height, width = edge_cost.shape
-    total = 0.0
-    for i in range(height):
-        for j in range(width):
-            if j + 1 < width:
-                total += abs(edge_cost[0, i, j])
-            if i + 1 < height:
-                total += abs(edge_cost[1, i, j])
-    return total / (height * (width - 1) + (height - 1) * width)
+    unit = magnitude = total = 0.0
+    for channel in range(2 * len(distances)):
+        down = distances[channel >> 1] if channel & 1 else 0
+        right = 0 if channel & 1 else distances[channel >> 1]
+        for i in range(height - down):
+            for j in range(width - right):
+                magnitude += abs(edge_cost[channel, i, j])
+                total += edge_cost[channel, i, j]
+        if channel == 1:
+            unit = magnitude / (height * (width - 1) + (height - 1) * width)
+    return unit, (magnitude - total) / (2 * magnitude) if magnitude > 0 else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -88,19 +94,17 @@ def tile_components(links: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
                 a, b = _root(parent, pixel), _root(parent, pixel - width)
                 parent[max(a, b)] = min(a, b)
                 parent[pixel] = min(a, b)
-    labels, sizes, count = np.empty((height, width), np.int32), np.empty(height * width, np.int32), 0
-    for i in range(height):
-        for j in range(width):
-            pixel = i * width + j
-            label = count
-            if parent[pixel] == pixel:
-                sizes[count] = 0
-                count += 1
-            else:
-                label = labels[parent[pixel] // width, parent[pixel] % width]
-            labels[i, j] = label
-            sizes[label] += 1
-    return labels, sizes[:count].copy()
+    labels, sizes, count = np.empty(height * width, np.int32), np.empty(height * width, np.int32), 0
+    for pixel in range(height * width):
+        label = count
+        if parent[pixel] == pixel:
+            sizes[count] = 0
+            count += 1
+        else:
+            label = labels[parent[pixel]]
+        labels[pixel] = label
+        sizes[label] += 1
+    return labels.reshape(height, width), sizes[:count].copy()
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -129,6 +133,25 @@ def class_sums(class_cost: np.ndarray, labels: np.ndarray, count: int) -> np.nda
                 sums[label, k] += run
             start = stop
     return sums
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def pixel_edges(edge_cost: np.ndarray, distances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`cluster_edges` where each pixel is a cluster and no pair comes twice; a table would take 512 bytes or more a pixel."""
+    _, height, width = edge_cost.shape
+    count = 0
+    for step in distances:
+        count += height * (width - step) + (height - step) * width
+    ends, cost, edge = np.empty((count, 2), np.int32), np.empty(count), 0
+    for i in range(height):
+        for channel in range(2 * len(distances)):
+            down = distances[channel >> 1] if channel & 1 else 0
+            right = 0 if channel & 1 else distances[channel >> 1]
+            for j in range(width - right if i + down < height else 0):
+                ends[edge, 0], ends[edge, 1] = i * width + j, (i + down) * width + j + right
+                cost[edge] = edge_cost[channel, i, j]
+                edge += 1
+    return ends, cost
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -17,13 +17,15 @@ from panoptic_ros.solvers.energy import energy
 
 Mode = Literal["fast", "greedy"]
 
-LINK_THRESHOLD = 0.35
-"""Least similarity of a link, in units of the mean magnitude of the distance-1 edges. Lower is faster and, with noise, worse."""
+LINK_SCALE, LINK_DOUBT = 0.2, 1.5
+"""Least similarity of a link, in units of the mean magnitude of the distance-1 edges; the part of edges that repel adds to it.
+
+Lower is faster and, with noise, worse; noise makes edges repel that cross no boundary."""
 
 LINK_FROM_PIXELS = 2048
 """Smaller images are contracted pixel by pixel in every mode."""
 
-LEAST_REDUCTION = 2
+LEAST_REDUCTION = 3
 """Pixels per cluster after linking. With fewer the costs have no structure that links could follow, and mislead them."""
 
 SWEEPS = 4
@@ -62,7 +64,7 @@ def asymmetric_multiway_cut(
     (i, j) to (i, j + distances[d]), channel 2d + 1 to (i + distances[d], j); what leaves the image is ignored. Both float32, or
     float64 that is rounded to it. distances: pixels, increasing from 1, none above H or W.
     mode: "greedy" is Algorithm 2, with similarities in float32; "fast" links what is safe first, contracts in nearly that
-    order, then moves single pixels.
+    order, then lets clusters change their class, and single pixels their cluster.
     time_budget_s: no merging or moving begins after it; linking and building the graph are not interrupted.
     Multiplying all costs by a positive number changes nothing but the energy, up to rounding.
     PanopticError: an argument is none of that.
@@ -93,10 +95,15 @@ def _solve(
     steps = _checked_distances(distances, class_cost.shape, edge_cost.shape)
     labels, sums = _linked(class_cost, edge_cost, steps) if mode == "fast" else _pixels(class_cost)
     linked = len(sums) < labels.size
-    graph = contraction.build_graph(sums, *linking.cluster_edges(labels, len(sums), edge_cost, steps))
+    edges = linking.cluster_edges(labels, len(sums), edge_cost, steps) if linked else linking.pixel_edges(edge_cost, steps)
+    graph = contraction.build_graph(sums, *edges)
     complete = False
     while not complete and perf_counter() < stop:
         complete = contraction.contract(graph, not linked, STEPS)
+    for _ in range(SWEEPS if mode == "fast" else 0):
+        complete = complete and perf_counter() < stop
+        if not complete or not reassign.change_classes(graph, things):
+            break
     clusters, classes = _merged(graph, things)
     labels = clusters[labels]
     if mode == "fast":
@@ -114,7 +121,8 @@ def _linked(class_cost: np.ndarray, edge_cost: np.ndarray, distances: np.ndarray
     pixels = class_cost[0].size
     if pixels < LINK_FROM_PIXELS:
         return _pixels(class_cost)
-    threshold = LINK_THRESHOLD * linking.edge_scale(edge_cost)
+    unit, repulsive = linking.edge_scale(edge_cost, distances[:2])
+    threshold = unit * (LINK_SCALE + LINK_DOUBT * repulsive)
     crossing = int(distances[1]) if len(distances) > 1 else 0
     labels, sizes = linking.tile_components(linking.safe_links(class_cost, edge_cost, crossing, threshold))
     sums = linking.class_sums(class_cost, labels, len(sizes))

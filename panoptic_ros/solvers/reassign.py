@@ -1,7 +1,9 @@
-"""What is better off in a neighbouring cluster: components of a few pixels, and in the end single pixels."""
+"""What is better off elsewhere: components of a few pixels, whole clusters in another class, and in the end single pixels."""
 
 import numpy as np
 from numba import njit
+
+from panoptic_ros.solvers.contraction import Graph
 
 SMALL = 8
 """Pixels; components below are attached to a neighbour at once."""
@@ -36,6 +38,31 @@ def attach_small(
             for k in range(sums.shape[1]):
                 sums[large, k] += sums[small, k]
     return _renumber(labels, target)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def change_classes(graph: Graph, things: np.ndarray) -> bool:
+    """One sweep of iterated conditional modes: clusters of a contracted graph take the class that costs least. True: one did.
+
+    Clusters of one stuff class will be one, which Algorithm 2 does not look ahead to: the edges between them are not cut.
+    things: (K,) bool.
+    """
+    changed, saved = False, np.empty(len(things))
+    for cluster in range(len(graph.parent)):
+        if graph.parent[cluster] != cluster:
+            continue
+        for k in range(len(things)):
+            saved[k] = -graph.cost[cluster, k]
+        half = graph.first[cluster]
+        while half != NONE:
+            if graph.end[half & ~1] != NONE:
+                kind = graph.best[graph.end[half ^ 1]]
+                saved[kind] += 0 if things[kind] else graph.weight[half >> 1]
+            half = graph.following[half]
+        kind = saved.argmax()
+        if saved[kind] > saved[graph.best[cluster]]:
+            graph.best[cluster], changed = kind, True
+    return changed
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -1,10 +1,14 @@
-"""Slow and plain: the energy of eq. 2, the best of all labellings, and Algorithm 2 with dictionaries."""
+"""Slow and plain: what a labelling must be, its energy (eq. 2), the best of all labellings, and Algorithm 2 with dictionaries."""
 
 from collections.abc import Iterator
 
 import numpy as np
+import pytest
 
-from panoptic_ros.solvers.instances import Instance
+pytest.importorskip("numba", reason="the multiway cut solver needs numba (pip install 'panoptic_ros[amwc]')")
+
+from panoptic_ros.solvers.instances import Instance  # noqa: E402
+from panoptic_ros.solvers.multiway_cut import Cut  # noqa: E402
 
 
 def edges(instance: Instance) -> Iterator[tuple[tuple[int, int], tuple[int, int], float]]:
@@ -26,6 +30,22 @@ def energy(instance: Instance, classes: np.ndarray, clusters: np.ndarray) -> flo
         total += right[:, :-step][clusters[:, :-step] != clusters[:, step:]].sum()
         total += down[:-step][clusters[:-step] != clusters[step:]].sum()
     return float(total)
+
+
+def check(cut: Cut, instance: Instance) -> None:
+    """Asserts that a labelling is feasible, and of the energy that it says."""
+    feasible(cut, instance)
+    assert cut.energy == pytest.approx(energy(instance, cut.classes, cut.clusters), rel=1e-5, abs=1e-3)
+
+
+def feasible(cut: Cut, instance: Instance) -> None:
+    """Asserts that all pixels have one class and cluster, and clusters of stuff are whole."""
+    shape = instance.class_cost.shape[1:]
+    assert cut.classes.shape == cut.clusters.shape == shape
+    pairs = np.unique(np.stack([cut.clusters.ravel(), cut.classes.ravel()]), axis=1)
+    assert pairs[0].tolist() == list(range(pairs.shape[1])), "one class for each cluster, numbers without gaps"
+    stuff = pairs[1][~np.isin(pairs[1], instance.thing_classes)]
+    assert len(np.unique(stuff)) == len(stuff), "one cluster for each stuff class"
 
 
 def optimum(instance: Instance) -> float:

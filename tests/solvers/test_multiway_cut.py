@@ -10,23 +10,16 @@ from tests.solvers import reference
 pytest.importorskip("numba", reason="the multiway cut solver needs numba (pip install 'panoptic_ros[amwc]')")
 
 from panoptic_ros.core import PanopticError  # noqa: E402
+from panoptic_ros.solvers import linking  # noqa: E402
 from panoptic_ros.solvers import multiway_cut as multiway_cut_module  # noqa: E402
 from panoptic_ros.solvers.instances import Instance, random_instance, scene_instance  # noqa: E402
-from panoptic_ros.solvers.multiway_cut import Cut, asymmetric_multiway_cut, multiway_cut  # noqa: E402
+from panoptic_ros.solvers.multiway_cut import asymmetric_multiway_cut, multiway_cut  # noqa: E402
+from tests.solvers.reference import check, feasible  # noqa: E402
 
 MODES = ("greedy", "fast")
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-def check(cut: Cut, instance: Instance) -> None:
-    """Feasible, and of the energy that it says."""
-    shape = instance.class_cost.shape[1:]
-    assert cut.classes.shape == cut.clusters.shape == shape
-    pairs = np.unique(np.stack([cut.clusters.ravel(), cut.classes.ravel()]), axis=1)
-    assert pairs[0].tolist() == list(range(pairs.shape[1])), "one class for each cluster, numbers without gaps"
-    stuff = pairs[1][~np.isin(pairs[1], instance.thing_classes)]
-    assert len(np.unique(stuff)) == len(stuff), "one cluster for each stuff class"
-    assert cut.energy == pytest.approx(reference.energy(instance, cut.classes, cut.clusters), rel=1e-5, abs=1e-3)
+EXTREMES = np.array([0, 1, -1, 1, -1, 1e-30, -1e-30, 1e30, -1e30], np.float32)
+"""Costs that tie, vanish or swallow all others."""
 
 
 def same(first: np.ndarray, second: np.ndarray) -> bool:
@@ -87,31 +80,6 @@ def test_multiway_cut_against_all_labellings() -> None:
     assert optimal >= 7
 
 
-@pytest.mark.parametrize("noise", (0.5, 1.0))
-@pytest.mark.parametrize("seed", range(4))
-def test_fast_is_about_as_good_as_greedy_on_scenes(seed: int, noise: float) -> None:
-    instance = scene_instance(48, 72, seed, noise)
-    greedy, fast = (asymmetric_multiway_cut(*instance, mode=mode) for mode in MODES)
-    check(greedy, instance)
-    check(fast, instance)
-    assert fast.energy <= greedy.energy + 0.005 * abs(greedy.energy)
-
-
-@pytest.mark.parametrize("case", ("no structure", "no boundaries at distance 1", "wrong at distance 4", "no class evidence"))
-def test_fast_is_about_as_good_as_greedy_on_costs_that_mislead(case: str) -> None:
-    scene, random = scene_instance(48, 72, 0), random_instance(48, 72, 0, 19, 8, (1, 4, 16, 32))
-    edge_cost = scene.edge_cost
-    instance = {
-        "no structure": random._replace(edge_cost=random.edge_cost + 0.5),
-        "no boundaries at distance 1": scene._replace(edge_cost=np.concatenate([abs(edge_cost[:2]) / 2, edge_cost[2:]])),
-        "wrong at distance 4": scene._replace(edge_cost=np.concatenate([edge_cost[:2], -edge_cost[2:4], edge_cost[4:]])),
-        "no class evidence": scene._replace(class_cost=scene.class_cost / 20),
-    }[case]
-    greedy, fast = (asymmetric_multiway_cut(*instance, mode=mode) for mode in MODES)
-    check(fast, instance)
-    assert fast.energy <= greedy.energy + 0.005 * abs(greedy.energy)
-
-
 @pytest.mark.parametrize("cut_cost", (-1.0, 0.0, 1.0))
 @pytest.mark.parametrize("mode", MODES)
 def test_ties_everywhere(mode: str, cut_cost: float) -> None:
@@ -123,11 +91,38 @@ def test_ties_everywhere(mode: str, cut_cost: float) -> None:
     assert cut.energy <= 0
 
 
+def test_stuff_takes_another_class_to_be_cut_by_hand() -> None:
+    """Two pixels that repel by 5; road costs nothing, path 0.5, car 9. Greedy joins what is road, fast does not."""
+    class_cost = np.array([[[0, 0]], [[0.5, 0.5]], [[9, 9]]], np.float32)
+    greedy, fast = (asymmetric_multiway_cut(class_cost, np.full((2, 1, 2), -5, np.float32), [1], [2], mode) for mode in MODES)
+    assert (greedy.classes.tolist(), greedy.energy) == ([[0, 0]], 0.0)
+    assert (sorted(fast.classes[0].tolist()), fast.energy) == ([0, 1], -4.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, height=st.integers(1, 20), width=st.integers(2, 20), things=st.integers(0, 4), extreme=st.booleans())
+def test_no_costs_make_it_loop_or_answer_infeasibly(seed: int, height: int, width: int, things: int, extreme: bool) -> None:
+    """With pixels linked even in images as small as these."""
+    instance = random_instance(height, width, seed, 4, things, tuple(d for d in (1, 2, 5) if d <= min(height, width)))
+    if extreme:
+        random = np.random.default_rng(seed)
+        instance = instance._replace(
+            class_cost=random.choice(EXTREMES, instance.class_cost.shape),
+            edge_cost=random.choice(EXTREMES, instance.edge_cost.shape),
+        )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(multiway_cut_module, "LINK_FROM_PIXELS", 0)
+        patch.setattr(multiway_cut_module, "LEAST_REDUCTION", 1)
+        for mode in MODES:
+            found = asymmetric_multiway_cut(*instance, mode) if things else multiway_cut(*instance[:3], mode)
+            feasible(found, instance)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @settings(max_examples=15, deadline=None)
 @given(seed=SEEDS, exponent=st.integers(-40, 40))
 def test_the_unit_of_the_costs_does_not_matter(mode: str, seed: int, exponent: int) -> None:
-    instance = scene_instance(46, 46, seed % 8, distances=(1, 4, 16))
+    instance = scene_instance(64, 96, seed % 8, 0.25, distances=(1, 4, 16))
     class_cost, edge_cost, *rest = instance
     cut = asymmetric_multiway_cut(*instance, mode)
     scaled = asymmetric_multiway_cut(class_cost * 2.0**exponent, edge_cost * 2.0**exponent, *rest, mode)
@@ -210,7 +205,9 @@ NAN[3, -1, -1] = np.nan
         ({"class_cost": VALID.class_cost[:1]}, "class_cost has 1 classes"),
         ({"class_cost": VALID.class_cost[:, :0]}, "class_cost has shape .*none empty"),
         ({"class_cost": VALID.class_cost * np.inf}, "class_cost has values"),
+        ({"class_cost": VALID.class_cost * np.float32(np.nan)}, "class_cost has values"),
         ({"edge_cost": NAN}, "edge_cost has values"),
+        ({"edge_cost": np.where(np.isnan(NAN), -np.inf, NAN)}, "edge_cost has values"),
         ({"edge_cost": VALID.edge_cost[:3]}, r"edge_cost has shape \(3, 4, 5\)"),
         ({"edge_cost": VALID.edge_cost[:, 1:]}, r"edge_cost has shape \(4, 3, 5\)"),
         ({"distances": (1, 5)}, "distances=.*too long for an image of 4x5"),
@@ -233,8 +230,31 @@ def test_bad_input_is_named(changes: dict, message: str) -> None:
         asymmetric_multiway_cut(**(VALID._asdict() | changes))
 
 
+def test_edges_of_pixels_are_those_of_clusters_of_one_pixel() -> None:
+    instance = random_instance(6, 7, 0, distances=(1, 2, 5))
+    labels, steps = np.arange(42, dtype=np.int32).reshape(6, 7), np.array(instance.distances)
+    found = linking.pixel_edges(instance.edge_cost, steps), linking.cluster_edges(labels, 42, instance.edge_cost, steps)
+    pixels, clusters = ({(*pair, value) for pair, value in zip(ends.tolist(), cost.tolist())} for ends, cost in found)
+    assert pixels == clusters and len(pixels) == len(found[0][1])
+
+
+@pytest.mark.parametrize(
+    "changes,message",
+    [
+        ({"class_cost": VALID.class_cost[:0]}, "class_cost has shape .*none empty"),
+        ({"class_cost": np.float32(1)}, "class_cost is float32|class_cost has shape"),
+        ({"class_cost": VALID.class_cost[:, :, 1:]}, "edge_cost has shape"),
+        ({"edge_cost": NAN}, "edge_cost has values"),
+        ({"distances": (1, 5)}, "distances=.*too long"),
+    ],
+)
+def test_bad_input_of_the_symmetric_cut_is_named(changes: dict, message: str) -> None:
+    with pytest.raises(PanopticError, match=message):
+        multiway_cut(**({"class_cost": VALID.class_cost, "edge_cost": VALID.edge_cost, "distances": VALID.distances} | changes))
+
+
 def test_fast_links_pixels_before_it_contracts() -> None:
     """Or it would be greedy by another name, and every comparison with greedy would pass."""
-    instance = scene_instance(48, 72, 0)
+    instance = scene_instance(96, 128, 0)
     labels, sums = multiway_cut_module._linked(instance.class_cost, instance.edge_cost, np.array(instance.distances))
     assert len(sums) == labels.max() + 1 <= labels.size / multiway_cut_module.LEAST_REDUCTION
