@@ -20,7 +20,7 @@ def read_image(path: Path) -> np.ndarray:
 
 
 def read_values(path: Path) -> np.ndarray:
-    """The values of an image file as they are stored: (H, W) or (H, W, C), colours as BGR. Raises PanopticError as `read_image`."""
+    """An image file as it is stored: (H, W) or (H, W, C), colours as BGR. Raises PanopticError as `read_image` does."""
     return _decoded(_content(path), str(path), cv2.IMREAD_UNCHANGED)
 
 
