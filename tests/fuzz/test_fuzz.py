@@ -1,19 +1,17 @@
 """A few inputs for every entry point; `python -m tests.fuzz` has a million more. And it finds what it must find."""
 
-import ctypes
 import json
-import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from panoptic_ros.core import PanopticError
 from tests.fuzz.__main__ import fuzz, table
+from tests.fuzz.broken_targets import faulty
 from tests.fuzz.mutation import octets
-from tests.fuzz.target import Target, case, targets
-from tests.fuzz.worker import MIB, Status, fault_of, work
+from tests.fuzz.target import Target, case, find, targets
+from tests.fuzz.worker import Status, fault_of, work
 
 ALL = {target.name: target for target in targets()}
 
@@ -50,26 +48,9 @@ def test_the_same_numbers_make_the_same_input() -> None:
     assert inputs[: len(seeds)] == seeds and inputs[50:] != [case(target, seeds, 4, number) for number in range(50, 100)]
 
 
-def faulty(data: bytes, _: Path) -> None:
-    """Stands for a reader with each kind of fault, by its first byte."""
-    if data[0] == 1:
-        raise PanopticError("refused")
-    if data[0] == 2:
-        raise IndexError("no such index")
-    if data[0] == 3:
-        bytearray(900 * MIB)[::4096] = bytes(900 * MIB // 4096)
-    if data[0] == 4:
-        raise SystemExit
-    if data[0] == 5:
-        try:
-            raise MemoryError
-        except MemoryError as error:
-            raise PanopticError("too large") from error
-
-
 @pytest.mark.parametrize(
     ("kind", "fault"),
-    [(0, ""), (1, "refused"), (2, "IndexError at test_fuzz.py"), (3, "MiB of memory"), (4, "SystemExit"), (5, "MemoryError")],
+    [(0, ""), (1, "refused"), (2, "IndexError at broken_targets.py"), (4, "SystemExit"), (5, "MemoryError")],
 )
 def test_faults_are_found(kind: int, fault: str, tmp_path: Path) -> None:
     found = fault_of(Target("faulty", lambda: [], faulty, octets), bytes([kind]), tmp_path)
@@ -86,22 +67,12 @@ def test_findings_are_kept_with_their_reason(tmp_path: Path) -> None:
     assert "IndexError" in (tmp_path / "found" / "faulty_1.txt").read_text()
 
 
-def deadly(data: bytes, _: Path) -> None:
-    if data == b"die":
-        ctypes.string_at(0)
-    if data == b"hang":
-        time.sleep(60)
-
-
-TARGETS = (Target("deadly", lambda: [b"live", b"die", b"live", b"hang", b"live"], deadly, octets),)
-"""This file is a module of targets for the test below."""
-
-
 def test_a_process_that_dies_or_hangs_is_found_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PANOPTIC_FUZZ_MODULES", "test_fuzz")
-    result = fuzz(TARGETS[0], 5, 0, 1.0, tmp_path)
+    monkeypatch.setenv("PANOPTIC_FUZZ_MODULES", "broken_targets")
+    result = fuzz(find("deadly"), 5, 0, 1.0, tmp_path)
     assert (result.cases, result.taken) == (5, 3)
-    assert {Path(file).read_bytes(): fault for file, fault in result.findings.items()} == {
+    found = {Path(file).read_bytes(): fault for file, fault in result.findings.items()}
+    assert found == {
         b"die": "ended with SIGSEGV", b"hang": "no end after 1 s",
     }  # fmt: skip
     assert "| deadly | 5 | 3 | 0 |" in table([result]) and json.dumps(result.findings)
