@@ -41,7 +41,7 @@ setup(
         (str(SHARE), ["package.xml"]),
         *shared("engines", "*.json", "*.onnx", "*.md"),
         *shared("launch", "*.py"),
-        *shared("config", "*.yaml"),
+        *shared("config", "*.yaml", "*.xml"),
     ],
     install_requires=["numpy>=1.26,<3", "scipy>=1.11,<2", "opencv-python-headless>=4.8,<5"],
     extras_require={

@@ -6,11 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core import Label, PanopticError
+from panoptic_ros.image_header import MAX_SIDE
 
 FORMAT = 1
 MAX_SLOTS = 254
@@ -74,14 +76,14 @@ def load(name_or_path: str | Path) -> Manifest:
     file = _find(name_or_path) / "manifest.json"
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PanopticError(f"cannot read {file}: {error}") from error
     content = _OPTIONAL | content if isinstance(content, dict) else content
     check_keys(content, _KEYS, str(file))
     if content["format"] != FORMAT:
         raise PanopticError(f"{file} has format {content['format']}; this version reads format {FORMAT}")
     _check_numbers(content, str(file))
-    onnx = checked_file(file.parent / content["onnx"], content["sha256"])
+    onnx = checked_file(file, content["onnx"], content["sha256"])
     fields = {key: content[key] for key in _KEYS if key != "format"}
     size, labels = tuple(content["size"]), _labels(content["labels"], str(file))
     return Manifest(**fields | {"onnx": onnx, "size": size, "labels": labels})
@@ -111,8 +113,9 @@ def _find(name_or_path: str | Path) -> Path:
     path, found = Path(name_or_path), models()
     if str(name_or_path) in found:
         return found[str(name_or_path)]
-    if (path / "manifest.json").is_file():
-        return path
+    with suppress(OSError):  # a name that is too long
+        if (path / "manifest.json").is_file():
+            return path
     choices = f"models are {', '.join(sorted(found))}" if found else "no models are installed"
     raise PanopticError(f"unknown model {str(name_or_path)!r}: {choices} (a folder with a manifest.json is one too)")
 
@@ -130,7 +133,7 @@ def check_keys(content: Any, keys: Mapping[str, type], where: str) -> None:
 
 
 def _check_numbers(content: Mapping[str, Any], where: str) -> None:
-    limits = {"size_multiple": 16384, "decode_stride": content["size_multiple"], "slots": MAX_SLOTS, "embedding": 4096}
+    limits = {"size_multiple": MAX_SIDE, "decode_stride": content["size_multiple"], "slots": MAX_SLOTS, "embedding": 4096}
     for key, high in limits.items():
         if not 1 <= content[key] <= high:
             raise PanopticError(f"{where}: {key} is {content[key]}; expected 1..{high}")
@@ -142,13 +145,21 @@ def _check_numbers(content: Mapping[str, Any], where: str) -> None:
 
 
 def _check_size(size: Any, multiple: int, where: str) -> None:
-    if len(size) != 2 or any(type(side) is not int or side < 1 or side % multiple for side in size):
-        shown = "x".join(map(str, size))
-        raise PanopticError(f"{where}: size {shown} is not possible: height and width are positive multiples of {multiple}")
+    if len(size) != 2 or any(type(side) is not int or not 1 <= side <= MAX_SIDE or side % multiple for side in size):
+        shown = "x".join(str(side)[:20] for side in size)
+        raise PanopticError(
+            f"{where}: size {shown} is not possible: height and width are positive multiples of {multiple}, up to {MAX_SIDE}"
+        )
 
 
-def checked_file(file: Path, sha256: str) -> Path:
-    """The file. Raises PanopticError if it cannot be read or has another hash."""
+def checked_file(source: Path, name: str, sha256: str) -> Path:
+    """The file `name` beside `source`, the JSON that names it.
+
+    Raises PanopticError if it lies elsewhere, cannot be read or has another hash.
+    """
+    if Path(name).name != name or "\0" in name:
+        raise PanopticError(f"{source}: onnx is {name!r}; expected the name of a file beside it")
+    file = source.parent / name
     try:
         actual = hashlib.sha256(file.read_bytes()).hexdigest()
     except OSError as error:

@@ -7,12 +7,10 @@ import numpy as np
 
 from panoptic_ros import trace
 from panoptic_ros.core import Engine, Panoptic, PanopticError, Segment, Slots, pixel_value
+from panoptic_ros.image_header import MAX_SIDE
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.preprocess import Geometry, geometry, letterbox
 from panoptic_ros.tracker import Tracker
-
-MAX_SIDE = 16384
-"""Pixels; a larger frame is refused."""
 
 STAGES = ("preprocess", "engine", "segments", "tracker", "paint")
 

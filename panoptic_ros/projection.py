@@ -15,6 +15,9 @@ SPREAD = 3.0
 LEAST_DEVIATION = 0.02
 """As a share of the depth: what depth cameras are off by on a flat surface."""
 
+_FURTHEST = 1e6
+"""Pixels: the greatest focal length and offset of the principal point, and the inverse of the least focal length."""
+
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("category", "<u2"), ("instance", "<u2")])
 """A point of `cloud`: metres, and the halves of its pixel value."""
 
@@ -29,8 +32,9 @@ class Intrinsics:
     cy: float
 
     def __post_init__(self) -> None:
-        """Raises PanopticError unless the focal lengths are positive and all numbers finite."""
-        if not (self.fx > 0 and self.fy > 0 and np.isfinite([self.fx, self.fy, self.cx, self.cy]).all()):
+        """Raises PanopticError for what would throw points to infinity: focal lengths near 0, or numbers that no camera has."""
+        usable = all(abs(value) <= _FURTHEST for value in (self.fx, self.fy, self.cx, self.cy))
+        if not (usable and self.fx >= 1 / _FURTHEST and self.fy >= 1 / _FURTHEST):
             raise PanopticError(f"{self} are no intrinsics: focal lengths are above 0; is the camera calibrated?")
 
     def scaled(self, x: float, y: float) -> "Intrinsics":

@@ -54,7 +54,7 @@ def open_source(path: Path, rate_hz: float | None = None, topic: str | None = No
         raise PanopticError(f"{path} does not exist: expected a video clip, a folder of images or a rosbag2")
     if path.is_char_device():
         return _device(path, rate_hz)
-    if path.suffix in _BAG_FILES:
+    if path.suffix in _BAG_FILES and not path.is_dir():
         path = path.parent
     if (path / "metadata.yaml").exists():
         if rate_hz is not None:

@@ -46,7 +46,7 @@ def load(model: Manifest, kind: str) -> Manifest:
         raise PanopticError(f"{note} is of {content['precision']}, format {content['format']}; expected {kind}, {FORMAT}")
     if content["source"] != model.sha256:
         raise PanopticError(f"{content['onnx']} was made from another {model.onnx.name} than the one beside it; {make}")
-    onnx = manifest.checked_file(note.parent / content["onnx"], content["sha256"])
+    onnx = manifest.checked_file(note, content["onnx"], content["sha256"])
     precision = kind if kind in PRECISIONS else model.precision
     return dataclasses.replace(model, onnx=onnx, sha256=content["sha256"], precision=precision)
 
@@ -92,9 +92,7 @@ def write_atomically(file: Path, data: bytes) -> None:
 def _read(note: Path) -> dict:
     try:
         content = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise PanopticError(f"cannot read {note}: {error}") from error
     manifest.check_keys(content, _KEYS, str(note))
-    if Path(content["onnx"]).name != content["onnx"]:
-        raise PanopticError(f"{note}: onnx is {content['onnx']!r}; expected the name of a file beside it")
     return content

@@ -100,3 +100,25 @@ def test_an_altered_model_file_is_refused(tmp_path: Path) -> None:
         file.write(b"x")
     with pytest.raises(PanopticError, match="altered or is incomplete"):
         manifest.load(folder)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "../tiny/model.onnx", "a\0b", ""])
+def test_a_model_file_lies_beside_its_manifest(tmp_path: Path, name: str) -> None:
+    with pytest.raises(PanopticError, match="onnx is .* expected the name of a file beside it|cannot read the model file"):
+        manifest.load(tiny_engine.write(tmp_path / "tiny", onnx=name))
+
+
+def test_a_manifest_of_nothing_but_brackets_is_refused(tmp_path: Path) -> None:
+    (tiny_engine.write(tmp_path / "tiny") / "manifest.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(PanopticError, match="cannot read .*manifest.json: maximum recursion"):
+        manifest.load(tmp_path / "tiny")
+
+
+def test_a_name_that_is_too_long_is_unknown() -> None:
+    with pytest.raises(PanopticError, match="unknown model 'xxx"):
+        manifest.load("x" * 5000)
+
+
+def test_an_input_is_not_larger_than_any_frame(tiny: manifest.Manifest) -> None:
+    with pytest.raises(PanopticError, match="64x32000 is not possible: .* positive multiples of 32, up to 16384"):
+        tiny.with_size(64, 32_000)

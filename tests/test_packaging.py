@@ -25,3 +25,9 @@ def test_both_descriptions_agree() -> None:
     assert "Apache License" in (ROOT / "LICENSE").read_text()
     assert package.findtext("export/build_type") == "ament_python"
     assert (ROOT / "resource" / package.findtext("name")).exists()
+
+
+def test_parameters_and_policy_are_installed(tmp_path: Path) -> None:
+    setup_py("install_data", "--install-dir", str(tmp_path))
+    installed = {file.name for file in (tmp_path / "share" / "panoptic_ros" / "config").iterdir()}
+    assert installed == {"panoptic.yaml", "panoptic.policy.xml"}

@@ -88,3 +88,11 @@ def test_intrinsics_of_a_smaller_image() -> None:
 def test_a_camera_that_is_not_calibrated_is_refused(focal: float) -> None:
     with pytest.raises(PanopticError, match="is the camera calibrated"):
         Intrinsics(focal, 1.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "values", [(1e-300, 1.0, 0.0, 0.0), (1.0, 1e300, 0.0, 0.0), (1.0, 1.0, 1e300, 0.0), (1.0, 1.0, 0.0, np.nan)]
+)
+def test_a_calibration_that_throws_points_to_infinity_is_refused(values: tuple[float, float, float, float]) -> None:
+    with pytest.raises(PanopticError, match="are no intrinsics"):
+        Intrinsics(*values)

@@ -125,3 +125,24 @@ def test_what_a_recipe_leaves_out_is_named(file: Path) -> None:
     file.write_text("model: small\nmethod: hle\n")
     with pytest.raises(PanopticError, match="root"):
         load(file)
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("settings=" + "[" * 60 + "]" * 60, "no more than 50 lists and mappings"),
+        ("settings=" + "- " * 100_000, "no more than 50 lists and mappings"),
+        ("settings=[&a [1, 2], *a]", r"has no aliases \(\*a\)"),
+        ("a" + ".b" * 10_000 + "=1", "not of the form key=value"),
+    ],
+    ids=["brackets", "dashes", "alias", "dots"],
+)
+def test_what_would_take_all_stack_or_memory_is_refused(file: Path, override: str, reason: str) -> None:
+    with pytest.raises(PanopticError, match=reason):
+        load(file, override)
+
+
+def test_a_file_is_refused_for_the_same(file: Path) -> None:
+    file.write_text(f"{TEXT}\nmore: {'[' * 100_000}{']' * 100_000}\n")
+    with pytest.raises(PanopticError, match="no more than 50 lists and mappings"):
+        load(file)

@@ -222,3 +222,7 @@ def test_every_real_image_is_accounted_for(
     sent, received, answered, newer, bad = through_node(shared_data / name, tiny_folder, *arguments)
     assert sent == received == images == answered + newer and bad == 0
     assert answered > 0.9 * images
+
+
+def test_a_bag_may_be_called_like_its_file(tmp_path: Path) -> None:
+    assert len(list(open_source(write_bag(tmp_path / "drive.mcap", StoragePlugin.MCAP, False)))) == 8

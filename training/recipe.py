@@ -1,16 +1,20 @@
 """Recipes: YAML files over typed dataclasses; a key that no dataclass has is refused."""
 
 import importlib
+import io
 from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
 
 from panoptic_ros.core import PanopticError
 
+MAX_DEPTH = 50
+"""Of lists and mappings in each other; libyaml's composer runs out of stack and ends the process."""
 RECIPES = Path(__file__).parent / "recipes"
 PRECISIONS = ("bf16", "fp16", "fp32")
 NORMS = ("batch", "sync", "frozen")
@@ -147,10 +151,12 @@ def load(name: str, overrides: list[str]) -> Recipe:
     if not path.is_file():
         raise PanopticError(f"unknown recipe {name!r}; there are {', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))}")
     try:
-        content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(path))
+        text = path.read_text(encoding="utf-8")
+        check_nesting(text)
+        content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(io.StringIO(text)))
         for override in overrides:
             assign(content, override)
-    except (OmegaConfBaseException, YAMLError, UnicodeDecodeError, TypeError, ValueError, IndexError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError, IndexError) as error:
         raise PanopticError(f"recipe {name}: {one_line(error)}") from error
     return from_dict(content)
 
@@ -164,12 +170,24 @@ def makers_of(model: str) -> list[str]:
 def assign(content: DictConfig, override: str) -> None:
     """Set what `key=value` says; the parts of the key are names, or numbers of list entries. The value is YAML."""
     key, equals, value = override.partition("=")
-    if not key or not equals:
-        raise PanopticError(f"recipe override {override!r} is not of the form key=value")
+    if not key or not equals or key.count(".") + key.count("[") > MAX_DEPTH:
+        raise PanopticError(f"recipe override {override[:200]!r} is not of the form key=value")
     try:
+        check_nesting(value)
         OmegaConf.update(content, key, OmegaConf.from_dotlist([f"value={value}"]).value, force_add=True)
     except (OmegaConfBaseException, YAMLError, TypeError, ValueError, IndexError, AssertionError) as error:
-        raise PanopticError(f"recipe override {override!r}: {one_line(error)}") from error
+        raise PanopticError(f"recipe override {override[:200]!r}: {one_line(error)}") from error
+
+
+def check_nesting(text: str) -> None:
+    """Raises PanopticError for YAML that nests deeper than MAX_DEPTH, or has aliases, of which a few lines make gigabytes."""
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise PanopticError(f"a recipe nests no more than {MAX_DEPTH} lists and mappings")
+        if isinstance(event, yaml.AliasEvent):
+            raise PanopticError(f"a recipe has no aliases (*{event.anchor[:20]}): write out what it stands for")
 
 
 def one_line(error: Exception) -> str:

@@ -43,8 +43,8 @@ def _open_domain(number: int, config: str) -> Domain:
 
 def _domain_number(domain: int | None) -> int:
     value = os.environ.get("ROS_DOMAIN_ID") or "0" if domain is None else str(domain)
-    if not value.isdecimal() or int(value) > MAX_DOMAIN:
-        raise PanopticError(f"domain {value!r} is not possible; a DDS domain is 0..{MAX_DOMAIN}")
+    if not value.isdecimal() or len(value) > 9 or int(value) > MAX_DOMAIN:
+        raise PanopticError(f"domain {value[:20]!r} is not possible; a DDS domain is 0..{MAX_DOMAIN}")
     return int(value)
 
 

@@ -76,6 +76,8 @@ _LAYOUTS = {
     "nv21": _Layout(1, cv2.COLOR_YUV2RGB_NV21, rows=Fraction(3, 2), even=True),
 }
 ENCODINGS = tuple(_LAYOUTS)
+MAX_DEPTH_M = 10_000.0
+"""What is further is not known."""
 _DEPTHS = {
     "16UC1": _Layout(1, None, np.uint16),
     "mono16": _Layout(1, None, np.uint16),
@@ -94,7 +96,7 @@ def frame_of(message: Image | CompressedImage) -> np.ndarray:
 
 
 def depth_of(message: Image) -> np.ndarray:
-    """(H, W) float32 metres, NaN where it is not known, of 16-bit millimetres or float metres (REP 118).
+    """(H, W) float32 metres up to MAX_DEPTH_M, NaN where it is not known, of 16-bit millimetres or float metres (REP 118).
 
     Raises PanopticError for a message that is malformed or of another encoding.
     """
@@ -104,7 +106,7 @@ def depth_of(message: Image) -> np.ndarray:
     depth = _pixels(message, layout).astype(np.float32)
     if layout.dtype is np.uint16:
         depth /= 1000
-    depth[~(np.isfinite(depth) & (depth > 0))] = np.nan
+    depth[~((depth > 0) & (depth <= MAX_DEPTH_M))] = np.nan
     return depth
 
 

@@ -29,6 +29,8 @@ class Parameter:
 
 
 _SETTINGS = Settings()
+_LONGEST_SIZE = 20
+"""Characters; Python itself refuses to read numbers of thousands of digits."""
 
 
 def _limit(name: str, what: str) -> Parameter:
@@ -108,8 +110,8 @@ def engine_size(values: Values) -> tuple[int, int] | None:
     if not text:
         return None
     height, cross, width = text.partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise PanopticError(f"size is {text!r}; expected HxW, such as 256x512")
+    if not (cross and height.isdecimal() and width.isdecimal() and len(text) <= _LONGEST_SIZE):
+        raise PanopticError(f"size is {text[:_LONGEST_SIZE]!r}; expected HxW, such as 256x512")
     return int(height), int(width)
 
 

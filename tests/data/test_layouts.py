@@ -134,3 +134,10 @@ def test_real_masks_as_bdd100k_bitmasks(shared_data: Path, tmp_path: Path) -> No
     samples = [read_sample(frame, labels) for frame in frames]
     assert len(frames) == 6 and {sample[0].shape for sample in samples} == {(720, 1280, 3)}
     assert sum(int(instance.max()) + 1 for *_, instance in samples) == 167  # meta.json
+
+
+def test_cityscapes_ids_are_whole_numbers(tmp_path: Path) -> None:
+    file = tmp_path / f"a{cityscapes.IDS}"
+    file.write_bytes(cv2.imencode(".tiff", np.full((4, 4), 7.5, np.float32))[1].tobytes())
+    with pytest.raises(PanopticError, match="is float32 .*; instance ids of Cityscapes are a grey PNG"):
+        cityscapes.read_ids(file)

@@ -281,3 +281,27 @@ def test_ids_in_gray_are_refused(root: Path) -> None:
     cv2.imwrite(str(root / "panoptic_train" / "0.png"), tiny_dataset.ids_of(0).astype(np.uint8))
     with pytest.raises(PanopticError, match="a panoptic PNG is 8-bit RGB"):
         read_sample(read_frames(root, "train")[1][0], LABELS)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value"),
+    [
+        ("images", "id", [1]), ("images", "file_name", 3), ("images", "frame", "first"), ("images", "stamp_ns", 1 << 64),
+        ("images", "sequence", ["a"]), ("annotations", "image_id", {}), ("annotations", "file_name", None),
+        ("annotations", "segments_info", "none"), ("categories", "id", "7"), ("categories", "id", float("inf")),
+        ("categories", "name", 5), ("categories", "color", 128), ("categories", "color", [[1]]),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_type_is_refused(root: Path, part: str, key: str, value: object) -> None:
+    tiny_dataset.edit(root, lambda content: content[part][0].update({key: value}))
+    with pytest.raises(PanopticError, match=rf"panoptic_train.json: {part}\[0\]: {key} is .*; expected a JSON value of type"):
+        read_frames(root, "train")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("id", []), ("category_id", "7"), ("iscrowd", "no"), ("area", [1]), ("bbox", 4), ("score", {})]
+)
+def test_a_segment_with_a_value_of_another_type_is_refused(root: Path, key: str, value: object) -> None:
+    tiny_dataset.edit(root, lambda content: content["annotations"][0]["segments_info"][0].update({key: value}))
+    with pytest.raises(PanopticError, match=rf"segments_info of 0.png\[0\]: {key} is .*; expected a JSON value of type"):
+        read_frames(root, "train")

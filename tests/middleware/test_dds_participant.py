@@ -47,7 +47,7 @@ def test_default_is_what_ros_does(monkeypatch: pytest.MonkeyPatch) -> None:
     assert xml.findtext(".//AllowMulticast") == "false" and xml.find(".//Peer[@address='localhost']") is not None
 
 
-@pytest.mark.parametrize(("domain", "variable"), [(-1, "0"), (233, "0"), (None, "x"), (None, "999")])
+@pytest.mark.parametrize(("domain", "variable"), [(-1, "0"), (233, "0"), (None, "x"), (None, "999"), (None, "9" * 20)])
 def test_impossible_domains_are_named(domain: int | None, variable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROS_DOMAIN_ID", variable)
     with pytest.raises(PanopticError, match=f"domain '{variable if domain is None else domain}' is not possible"):
@@ -83,3 +83,9 @@ def test_the_users_own_configuration_has_the_last_word() -> None:
         [sys.executable, "-c", code], env=environment() | {"CYCLONEDDS_URI": uri}, capture_output=True, text=True
     )
     assert process.returncode == 1 and "PanopticError: cannot join DDS domain" in process.stderr
+
+
+def test_a_domain_of_more_digits_than_python_reads_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "9" * 5000)
+    with pytest.raises(PanopticError, match="domain '9{20}' is not possible"):
+        join()

@@ -123,3 +123,9 @@ def test_depth_in_millimetres_and_in_metres() -> None:
     depth = depth_of(types.Image(header(0), 1, 5, "32FC1", 1, 20, pixels.tobytes()))
     assert depth[0, 0] == 0.5 and np.isnan(depth[0, 1:]).all()
     assert np.isnan(depth_of(depth_image(0, 0))).all()
+
+
+def test_depth_further_than_anything_is_unknown() -> None:
+    far = np.array([[9_999.0, 10_001.0], [3e38, np.inf]], np.float32)
+    message = types.Image(types.Header(), 2, 2, "32FC1", 0, 8, far.tobytes())
+    np.testing.assert_array_equal(depth_of(message), [[9_999.0, np.nan], [np.nan, np.nan]])

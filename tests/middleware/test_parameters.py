@@ -77,6 +77,7 @@ def test_the_rest_may_change_at_any_time() -> None:
         ({"outputs": ["segments", "masks"]}, "there is no masks"),
         ({"depth": "/depth"}, "3D takes both depth and camera_info"),
         ({"size": "large"}, "expected HxW"),
+        ({"size": "9" * 5000 + "x32"}, "size is '9{20}'; expected HxW"),
     ],
 )
 def test_what_cannot_be_is_refused(changed: dict[str, Any], reason: str) -> None:

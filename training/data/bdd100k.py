@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from panoptic_ros.core import Label, PanopticError
+from panoptic_ros.images import read_values
 from training.metrics.panoptic_quality import Truth
 
 _STUFF = (
@@ -52,9 +52,7 @@ def read_ids(path: Path) -> np.ndarray:
 
     In the file: R the category, G attributes, B and A the number. Raises PanopticError if it is missing or not RGBA.
     """
-    image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise PanopticError(f"cannot read the bitmask {path}: it is missing or not an image")
+    image = read_values(path)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 4:
         raise PanopticError(f"{path} is {image.dtype} {image.shape}; a bitmask of BDD100K is 8-bit RGBA")
     high, attributes, category, low = (image[..., c].astype(np.int32) for c in range(4))  # OpenCV has B, G, R, A

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from panoptic_ros.core import PanopticError
+from panoptic_ros.images import read_values
 from training.data.layouts import CITYSCAPES_IMAGE
 from training.data.street.labels import LABELS
 from training.metrics.panoptic_quality import Truth
@@ -32,10 +32,8 @@ def truth_of(value: int) -> Truth | None:
 
 def read_ids(path: Path) -> np.ndarray:
     """(H, W) int32, 0 where nothing counts. Raises PanopticError if the file is missing or no grey image."""
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise PanopticError(f"cannot read the instance ids {path}: it is missing or not an image")
-    if values.ndim != 2:
+    values = read_values(path)
+    if values.ndim != 2 or values.dtype not in (np.uint8, np.uint16):
         raise PanopticError(f"{path} is {values.dtype} {values.shape}; instance ids of Cityscapes are a grey PNG")
     return _COUNTED[values]
 

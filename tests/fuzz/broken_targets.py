@@ -1,0 +1,34 @@
+"""Readers with every kind of fault, for the tests of the command itself."""
+
+import ctypes
+import time
+from pathlib import Path
+
+from panoptic_ros.core import PanopticError
+from tests.fuzz.mutation import octets
+from tests.fuzz.target import Target
+
+
+def faulty(data: bytes, _: Path) -> None:
+    """Stands for a reader with each kind of fault, by its first byte."""
+    if data[0] == 1:
+        raise PanopticError("refused")
+    if data[0] == 2:
+        raise IndexError("no such index")
+    if data[0] == 4:
+        raise SystemExit
+    if data[0] == 5:
+        try:
+            raise MemoryError
+        except MemoryError as error:
+            raise PanopticError("too large") from error
+
+
+def deadly(data: bytes, _: Path) -> None:
+    if data == b"die":
+        ctypes.string_at(0)
+    if data == b"hang":
+        time.sleep(60)
+
+
+TARGETS = (Target("deadly", lambda: [b"live", b"die", b"live", b"hang", b"live"], deadly, octets),)

@@ -1,0 +1,78 @@
+"""A few inputs for every entry point; `python -m tests.fuzz` has a million more. And it finds what it must find."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.fuzz.__main__ import fuzz, table
+from tests.fuzz.broken_targets import faulty
+from tests.fuzz.mutation import octets
+from tests.fuzz.target import Target, case, find, targets
+from tests.fuzz.worker import Status, fault_of, work
+
+ALL = {target.name: target for target in targets()}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_an_input_is_taken_or_refused(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    target, folder = ALL[name], tmp_path_factory.mktemp(name)
+    seeds = target.seeds()
+
+    @settings(max_examples=max(10, 400 // target.cost), deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @given(st.binary(max_size=300) | st.integers(len(seeds), 2**40).map(lambda number: case(target, seeds, 1, number)))
+    def hold(data: bytes) -> None:
+        assert fault_of(target, data, folder) in ("", "refused")
+
+    hold()
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name != "checkpoint"])
+def test_valid_inputs_are_taken(name: str, tmp_path: Path) -> None:
+    """Else nothing behind the first check would be tested."""
+    taken = [not fault_of(ALL[name], seed, tmp_path) for seed in ALL[name].seeds()]
+    assert any(taken) if name in ("arguments", "bag_metadata") else all(taken)
+
+
+def test_a_checkpoint_is_never_executed(tmp_path: Path) -> None:
+    faults = [fault_of(ALL["checkpoint"], seed, tmp_path) for seed in ALL["checkpoint"].seeds()]
+    assert faults == ["", "", "refused", "refused"]
+
+
+def test_the_same_numbers_make_the_same_input() -> None:
+    target, seeds = ALL["image"], ALL["image"].seeds()
+    inputs = [case(target, seeds, 3, number) for number in range(100)]
+    assert inputs == [case(target, seeds, 3, number) for number in range(100)]
+    assert inputs[: len(seeds)] == seeds and inputs[50:] != [case(target, seeds, 4, number) for number in range(50, 100)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "fault"),
+    [(0, ""), (1, "refused"), (2, "IndexError at broken_targets.py"), (4, "SystemExit"), (5, "MemoryError")],
+)
+def test_faults_are_found(kind: int, fault: str, tmp_path: Path) -> None:
+    found = fault_of(Target("faulty", lambda: [], faulty, octets), bytes([kind]), tmp_path)
+    assert fault in found and bool(found) == bool(fault)
+
+
+def test_findings_are_kept_with_their_reason(tmp_path: Path) -> None:
+    target = Target("faulty", lambda: [b"\0", b"\2", b"\1"], faulty, octets)
+    work(target, 0, range(3), Status.create(tmp_path / "status"), tmp_path / "found")
+    status = Status.read(tmp_path / "status")
+    assert (status.number, status.taken, status.refused) == (-1, 1, 1)
+    assert [file.name for file in sorted((tmp_path / "found").iterdir())] == ["faulty_1.bin", "faulty_1.txt"]
+    assert (tmp_path / "found" / "faulty_1.bin").read_bytes() == b"\2"
+    assert "IndexError" in (tmp_path / "found" / "faulty_1.txt").read_text()
+
+
+def test_a_process_that_dies_or_hangs_is_found_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANOPTIC_FUZZ_MODULES", "broken_targets")
+    result = fuzz(find("deadly"), 5, 0, 1.0, tmp_path)
+    assert (result.cases, result.taken) == (5, 3)
+    found = {Path(file).read_bytes(): fault for file, fault in result.findings.items()}
+    assert found == {
+        b"die": "ended with SIGSEGV", b"hang": "no end after 1 s",
+    }  # fmt: skip
+    assert "| deadly | 5 | 3 | 0 |" in table([result]) and json.dumps(result.findings)
