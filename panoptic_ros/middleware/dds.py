@@ -108,10 +108,13 @@ class _Inputs:
             _drain(reader, receive, core.reject)
         if self._raw is not None:
             _drain(self._raw, core.receive, core.reject)
+            core.miss(self._raw.overflow())
         if self._raw is not None and self._raw.publishers:
             _drain(self._compressed, _ignore, _ignore)
+            self._compressed.overflow()
         else:
             _drain(self._compressed, core.receive, core.reject)
+            core.miss(self._compressed.overflow())
 
 
 def _ignore(_: Any) -> None:
