@@ -140,9 +140,16 @@ def test_raw_wins_over_its_compressed_twin(node: "subprocess.Popen[str]", domain
     before = client.counts()
     for sec in range(2, 5):
         message = raw(sec, scene())
-        client.send(COMPRESSED, messages.jpeg_image(types, message.header, scene()))
         client.ask(RAW, message)
+        client.send(COMPRESSED, messages.jpeg_image(types, message.header, scene()))
     assert since(before, client.counts())["received"] == 3
+
+
+def test_compressed_speaks_for_a_raw_topic_that_fell_silent(node: "subprocess.Popen[str]", domain: int) -> None:
+    """As when the camera died without a word, and one that compresses came in its place."""
+    client = Client(domain, *IMAGES)
+    client.advertise(RAW, raw(1, scene()))
+    client.advertise(COMPRESSED, messages.jpeg_image(types, messages.header_at(types, 2), scene()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
