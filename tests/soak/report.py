@@ -53,7 +53,7 @@ def verdict(faults: Sequence[str]) -> str:
     """What was found that must not be."""
     if not faults:
         return "**No violation**: no crash, no image unaccounted for, no number used twice, memory and recovery in their limits."
-    return "\n".join([f"**{len(faults)} violations**:", "", *(f"- {fault}" for fault in faults)])
+    return "\n".join([f"**Violations: {len(faults)}**", "", *(f"- {fault}" for fault in faults)])
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -92,7 +92,7 @@ def test_memory_is_judged_after_the_warm_up() -> None:
 
 def test_report_of_faults_and_curve() -> None:
     assert verdict([]).startswith("**No violation**")
-    assert verdict(["one", "two"]) == "**2 violations**:\n\n- one\n- two"
+    assert verdict(["one", "two"]) == "**Violations: 2**\n\n- one\n- two"
     drawing = curve([[Sample(0.0, 50.0, 0.0), Sample(30.0, 100.0, 0.0)], [Sample(60.0, 25.0, 0.0)]])
     assert 'points="40.0,80.0 320.0,40.0"' in drawing and 'points="600.0,100.0"' in drawing
     assert "100 MiB" in drawing and "1.0 min" in drawing
