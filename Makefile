@@ -9,13 +9,16 @@ PIP := $(RUN) pip install --disable-pip-version-check --quiet
 # An unpinned torch would be the newest CUDA build.
 TORCH := torch==2.13.*
 
-.PHONY: demo test
+.PHONY: demo test soak
 
 demo: $(VENV)/.runtime
 	$(RUN) panoptic_ros demo
 
 test: $(VENV)/.test
 	$(RUN) pytest $(ARGS)
+
+soak: $(VENV)/.runtime
+	$(RUN) tests.soak --report docs/soak.md $(ARGS)
 
 $(VENV)/.runtime: setup.py | $(VENV)/bin/python
 	@echo "installing the runtime into $(VENV)"

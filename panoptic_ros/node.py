@@ -57,7 +57,7 @@ class Settings:
 class Counts:
     """What became of the messages: received = answered + dropped_newer + dropped_bad + pending, at any moment.
 
-    dropped_newer: overtaken by a newer one while waiting. pending: one may wait while another is worked on.
+    dropped_newer: overtaken by others while waiting. pending: one may wait while another is worked on.
     """
 
     received: int = 0
@@ -146,6 +146,13 @@ class Node:
         with self._changed:
             self._arrive()
             self._drop(error)
+
+    def miss(self, count: int) -> None:
+        """Counts messages that the middleware had no room for: they came faster than even `receive` takes them."""
+        with self._changed:
+            for _ in range(count):
+                self._arrive()
+            self._dropped_newer += count
 
     def start_anew(self) -> None:
         """For an input that is only just listened to: silence counts from now on, and what still waits is dropped."""

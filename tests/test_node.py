@@ -298,6 +298,13 @@ class Accounts(RuleBasedStateMachine):
         self.node.reject(PanopticError("malformed"))
         self.sent += 1
 
+    @rule(count=st.integers(0, 3))
+    def miss(self, count: int) -> None:
+        dropped = self.node.counts.dropped_newer
+        self.node.miss(count)
+        self.sent += count
+        assert self.node.counts.dropped_newer == dropped + count
+
     @rule()
     def step(self) -> None:
         self.node.step(0)

@@ -17,14 +17,16 @@ from panoptic_ros.middleware.outputs import COMPRESSED, Outputs
 from panoptic_ros.node import Node, Pipeline, Report, Settings
 
 _WAIT_S = 0.1
+_TWIN_S = 1.0
+"""For as long as this after a raw image, the compressed ones are its twins. A camera that died still counts as a publisher."""
 
 
 class DdsNode:
     """Subscribes to `image` and `image`/compressed; publishes the topics under /panoptic, and /diagnostics.
 
-    Where a camera offers both, the raw one is taken. info: the engine's description, for the diagnostics. reliable: images that
-    the network loses are sent again. depth, camera_info: topics for the 3D outputs, which need both. `core` has counts and
-    latencies. Raises PanopticError for what is no topic name.
+    Where a camera offers both, the raw one is taken as long as it comes. info: the engine's description, for the diagnostics.
+    reliable: images that the network loses are sent again. depth, camera_info: topics for the 3D outputs, which need both. `core`
+    has counts and latencies. Raises PanopticError for what is no topic name.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class _Inputs:
         self._raw = Reader(participant, raw, types.Image, qos) if raw == image else None
         self._compressed = Reader(participant, raw + COMPRESSED, types.CompressedImage, qos)
         self._arrivals = Arrivals(participant, *([self._raw] if self._raw else []), self._compressed)
+        self._raw_came_s = -_TWIN_S
         self._others: list[tuple[Reader[Any], Callable[[Any], None]]] = []
 
     def attach(self, participant: DomainParticipant, depths: Depths, depth: str, camera_info: str) -> None:
@@ -107,18 +110,24 @@ class _Inputs:
         for reader, receive in self._others:
             _drain(reader, receive, core.reject)
         if self._raw is not None:
-            _drain(self._raw, core.receive, core.reject)
-        if self._raw is not None and self._raw.publishers:
+            if _drain(self._raw, core.receive, core.reject):
+                self._raw_came_s = time.monotonic()
+            core.miss(self._raw.overflow())
+        if self._raw is not None and self._raw.publishers and time.monotonic() - self._raw_came_s < _TWIN_S:
             _drain(self._compressed, _ignore, _ignore)
+            self._compressed.overflow()
         else:
             _drain(self._compressed, core.receive, core.reject)
+            core.miss(self._compressed.overflow())
 
 
 def _ignore(_: Any) -> None:
     """The twin of a raw image."""
 
 
-def _drain(reader: Reader[Any], receive: Callable[[Any], None], reject: Callable[[PanopticError], None]) -> None:
+def _drain(reader: Reader[Any], receive: Callable[[Any], None], reject: Callable[[PanopticError], None]) -> bool:
+    """Whether there was a message."""
+    found = False
     while True:
         try:
             message = reader.take()
@@ -126,5 +135,6 @@ def _drain(reader: Reader[Any], receive: Callable[[Any], None], reject: Callable
             reject(error)
             continue
         if message is None:
-            return
+            return found
         receive(message)
+        found = True

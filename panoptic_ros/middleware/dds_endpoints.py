@@ -27,8 +27,11 @@ _ANY = SampleState.Any | ViewState.Any | InstanceState.Any
 _RELIABLE = Policy.Reliability.Reliable(max_blocking_time=duration(milliseconds=100))
 _XCDR1 = Policy.DataRepresentation(use_cdrv0_representation=True)
 
-SENSOR_DATA = Qos(Policy.Reliability.BestEffort, Policy.Durability.Volatile, Policy.History.KeepLast(5), _XCDR1)
-"""As a subscriber, REP-2003; matches every publisher."""
+# A history of the last few would be overwritten without a word: what finds no room here is counted.
+_ROOM = Policy.ResourceLimits(max_samples=32)
+
+SENSOR_DATA = Qos(Policy.Reliability.BestEffort, Policy.Durability.Volatile, Policy.History.KeepAll, _ROOM, _XCDR1)
+"""As a subscriber; matches every publisher, as that of REP-2003 does."""
 EVERY_SAMPLE = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(20), _XCDR1)
 """As a subscriber to recordings: what the network loses is sent again. Matches reliable publishers only."""
 SYSTEM_DEFAULT = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(10), _XCDR1)
@@ -84,6 +87,10 @@ class Reader(Generic[Message]):
     @property
     def publishers(self) -> int:
         return int(self._entity.get_subscription_matched_status().current_count)
+
+    def overflow(self) -> int:
+        """How many messages found no room since the last call, because nobody took those before them."""
+        return int(self._entity.get_sample_rejected_status().total_count_change)
 
     def take(self) -> Message | None:
         """The oldest message that is still there, or None. Raises PanopticError for a malformed one, which then is gone."""

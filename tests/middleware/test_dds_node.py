@@ -134,6 +134,20 @@ def test_compressed_images_even_damaged_ones(node: "subprocess.Popen[str]", doma
     assert since(before, client.counts()) == {"received": 4, "answered": 1, "dropped_newer": 0, "dropped_bad": 3, "pending": 0}
 
 
+@pytest.mark.parametrize("topic", [RAW, COMPRESSED])
+def test_images_faster_than_they_are_read_are_counted(node: "subprocess.Popen[str]", domain: int, topic: str) -> None:
+    client, compressed = Client(domain, *IMAGES), topic == COMPRESSED
+    make = messages.jpeg_image if compressed else messages.rgb_image
+    burst = [make(types, messages.header_at(types, sec * 10**9, "cam"), scene()) for sec in range(301)]
+    client.advertise(topic, burst[0])
+    before = client.counts()
+    for message in burst[1:]:
+        client.send(topic, message)
+    client.wait_for(lambda: client.values()["received"] == str(before["received"] + 300) and client.values()["pending"] == "0")
+    became = since(before, client.counts())
+    assert became["answered"] + became["dropped_newer"] == 300 and became["dropped_bad"] == 0
+
+
 def test_raw_wins_over_its_compressed_twin(node: "subprocess.Popen[str]", domain: int) -> None:
     client = Client(domain, *IMAGES)
     client.advertise(COMPRESSED, messages.jpeg_image(types, messages.header_at(types, 0), scene()))
@@ -141,9 +155,16 @@ def test_raw_wins_over_its_compressed_twin(node: "subprocess.Popen[str]", domain
     before = client.counts()
     for sec in range(2, 5):
         message = raw(sec, scene())
-        client.send(COMPRESSED, messages.jpeg_image(types, message.header, scene()))
         client.ask(RAW, message)
+        client.send(COMPRESSED, messages.jpeg_image(types, message.header, scene()))
     assert since(before, client.counts())["received"] == 3
+
+
+def test_compressed_speaks_for_a_raw_topic_that_fell_silent(node: "subprocess.Popen[str]", domain: int) -> None:
+    """As when the camera died without a word, and one that compresses came in its place."""
+    client = Client(domain, *IMAGES)
+    client.advertise(RAW, raw(1, scene()))
+    client.advertise(COMPRESSED, messages.jpeg_image(types, messages.header_at(types, 2), scene()))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -1,0 +1,83 @@
+"""Faults injected into a running node, in rounds: `python -m tests.soak --minutes 60 --report docs/soak.md`."""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from math import inf
+from pathlib import Path
+
+from panoptic_ros import manifest
+from tests.dds_client import free_domain
+from tests.soak import report
+from tests.soak.faults import FAULTS, Fault, node_dies
+from tests.soak.soak import Settings, Soak
+
+_NAMES = tuple(fault.__name__ for fault in FAULTS)
+_ROUNDS_OF_A_LIFE = 6
+"""The node is killed in the first round, and in every sixth after it, so that its memory is watched for long stretches."""
+
+
+def main() -> int:
+    """1 if anything was found that must not be."""
+    args = _arguments().parse_args()
+    chosen = [fault for fault in FAULTS if fault.__name__ in (args.only or _NAMES)]
+    args.log.parent.mkdir(parents=True, exist_ok=True)
+    args.log.write_text("")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # with the other processes
+    settings = Settings(args.rate, args.hold, args.recovery, args.memory_mib << 20, args.seed)
+    with tempfile.TemporaryDirectory() as folder:
+        soak = Soak(_copied(args.model, Path(folder)), args.domain, args.log, settings)
+        try:
+            soak.start()
+            number = 0
+            while number == 0 or time.monotonic() - soak.begin_s < args.minutes * 60:
+                _round(soak, number, chosen)
+                number += 1
+        finally:
+            soak.finish()
+    report.write(args.report, soak, sys.argv[1:])
+    print(args.report.read_text())
+    return 1 if soak.faults else 0
+
+
+def _round(soak: Soak, number: int, chosen: Sequence[Fault]) -> None:
+    """Each of the chosen faults once, in random order. A life that has seen a whole round is warm."""
+    faults = [fault for fault in chosen if fault is not node_dies or number % _ROUNDS_OF_A_LIFE == 0]
+    life = soak.life
+    for fault in soak.random.sample(faults, len(faults)):
+        soak.inject(fault)
+        last = soak.episodes[-1]
+        print(f"{time.monotonic() - soak.begin_s:6.0f} s  {last.fault}: {last.recovery_s * 1e3:.0f} ms", flush=True)
+    if soak.life is life and life.warm_s == inf:
+        soak.warm()
+
+
+def _copied(name: str, folder: Path) -> manifest.Manifest:
+    """The model in a folder of ours, whose files may vanish."""
+    model = manifest.load(name)
+    shutil.copytree(model.onnx.parent, folder / "model")
+    return manifest.load(folder / "model")
+
+
+def _arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=60.0, help="a round that has begun is ended (default: %(default)s)")
+    parser.add_argument("--report", type=Path, default=Path("out/soak.md"), help="Markdown; its picture goes beside it")
+    parser.add_argument("--log", type=Path, default=Path("out/soak.log"), help="what the node prints (default: %(default)s)")
+    parser.add_argument("--model", default="hle_mnv2", help="name of a model, or its folder (default: %(default)s)")
+    parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="of the camera (default: %(default)s)")
+    parser.add_argument("--hold", type=float, default=4.0, metavar="S", help="how long a fault lasts (default: %(default)s)")
+    parser.add_argument("--recovery", type=float, default=1.0, metavar="S", help="allowed after a fault (default: %(default)s)")
+    parser.add_argument("--memory-mib", type=int, default=4096, help="that memory pressure takes at most (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the order of the faults (default: %(default)s)")
+    parser.add_argument("--only", nargs="+", choices=_NAMES, metavar="FAULT", help=f"of {', '.join(_NAMES)} (default: all)")
+    parser.add_argument("--domain", type=int, default=free_domain(), help="DDS domain (default: a random one)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

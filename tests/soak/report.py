@@ -1,0 +1,111 @@
+"""The report of a soak: Markdown, and the memory as a picture beside it."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+from panoptic_ros.commands.machine import describe_machine
+from tests.soak.ledger import Account
+from tests.soak.memory import Sample
+from tests.soak.soak import Episode, Life, Soak
+
+_WIDTH, _HEIGHT, _MARGIN = 640, 160, 40
+_ACCOUNT = ("sent", "received", "answered", "dropped_newer", "dropped_bad")
+
+
+def write(file: Path, soak: Soak, arguments: Sequence[str]) -> None:
+    """The report of a soak that is finished."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture = file.with_suffix(".svg")
+    picture.write_text(curve([life.samples for life in soak.lives]))
+    machine = describe_machine()
+    settings = soak.settings
+    lines = [
+        "# Soak: faults injected into a running node",
+        f"`python -m tests.soak {' '.join(arguments)}`, {date.today()}: {soak.end_s / 60:.1f} minutes, "
+        f"{len(soak.episodes)} faults in random order, a camera of {settings.rate_hz:g} Hz and a planner.",
+        f"Machine: {', '.join(f'{key} {value}' for key, value in machine.items())} (at the end).",
+        f"Node: {soak.node.description}.",
+        verdict(soak.faults),
+        "## Faults",
+        *table(
+            ("fault", "times", "recovery ms: median", "worst", "latency ms: median", "worst", *_ACCOUNT, "the node said"),
+            [_calm(soak), *(_fault(name, soak.episodes) for name in sorted({e.fault for e in soak.episodes}))],
+        ),
+        f"Recovery: from the end of a fault to the first answer to an image sent after it; at most {settings.recovery_s:g} s. "
+        "Latency: from ordering an image of the camera's process to having its segments, of the images sent during the fault. "
+        "Sent is what the camera was ordered to send, and has to be what the node counts as received: "
+        "answered, dropped for a newer one, or dropped as bad. It is counted with the node at rest; what is sent while a process "
+        "ends or is not discovered yet is left out.",
+        "## Lives of the node",
+        *table(
+            ("life", "minutes", "start-up s", "identities", "MiB when warm", "at the end", "growth", "resident at the end"),
+            [_life(number, life) for number, life in enumerate(soak.lives, 1)],
+        ),
+        "Start-up: from starting the process, which compiles the engine, to its listening. Memory: what the process has written "
+        "and nobody shares, once a life has seen a whole round of faults; medians of the first and the last tenth of that time.",
+        f"![Private memory over time]({picture.name})",
+    ]
+    file.write_text("\n\n".join(lines).replace("|\n\n|", "|\n|") + "\n")
+
+
+def verdict(faults: Sequence[str]) -> str:
+    """What was found that must not be."""
+    if not faults:
+        return "**No violation**: no crash, no image unaccounted for, no number used twice, memory and recovery in their limits."
+    return "\n".join([f"**Violations: {len(faults)}**", "", *(f"- {fault}" for fault in faults)])
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Lines of Markdown."""
+    return [f"| {' | '.join(map(str, row))} |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _calm(soak: Soak) -> list[object]:
+    return ["none, between them", "", "", "", "", "", *_numbers(soak.calm), ""]
+
+
+def _fault(name: str, episodes: Sequence[Episode]) -> list[object]:
+    those = [episode for episode in episodes if episode.fault == name]
+    recoveries = sorted(episode.recovery_s * 1e3 for episode in those)
+    account = sum((episode.account for episode in those), Account())
+    typical = sorted(episode.latency_ms[0] for episode in those)
+    said = max((episode.said for episode in those), key=len)
+    return [
+        name.replace("_", " "), len(those), f"{recoveries[len(those) // 2]:.0f}", f"{recoveries[-1]:.0f}",
+        f"{typical[len(those) // 2]:.0f}", f"{max(episode.latency_ms[1] for episode in those):.0f}", *_numbers(account), said,
+    ]  # fmt: skip
+
+
+def _numbers(account: Account) -> list[int]:
+    return [getattr(account, name) for name in _ACCOUNT]
+
+
+def _life(number: int, life: Life) -> list[object]:
+    first, last = life.private_mib
+    growth = f"{life.growth:+.1%}" if life.judged else "too short to say"
+    minutes = (life.samples[-1].time_s - life.samples[0].time_s) / 60
+    return [
+        number, f"{minutes:.1f}", f"{life.start_up_s:.1f}", len(life.identities), f"{first:.1f}", f"{last:.1f}", growth,
+        f"{life.samples[-1].resident_mib:.0f}",
+    ]  # fmt: skip
+
+
+def curve(lives: Sequence[Sequence[Sample]]) -> str:
+    """SVG: private memory of each life over time, from zero."""
+    samples = [sample for life in lives for sample in life]
+    end_s, top_mib = max(s.time_s for s in samples), max(s.private_mib for s in samples)
+    across, up = (_WIDTH - 2 * _MARGIN) / max(end_s, 1e-9), (_HEIGHT - 2 * _MARGIN) / top_mib
+    points = (
+        " ".join(f"{_MARGIN + s.time_s * across:.1f},{_HEIGHT - _MARGIN - s.private_mib * up:.1f}" for s in life)
+        for life in lives
+    )
+    texts = [(_MARGIN, _MARGIN - 8, f"{top_mib:.0f} MiB"), (_WIDTH - 2 * _MARGIN, _HEIGHT - 12, f"{end_s / 60:.1f} min")]
+    return "\n".join([
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" font-size="12">',
+        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
+        f'<path d="M{_MARGIN},{_MARGIN}V{_HEIGHT - _MARGIN}H{_WIDTH - _MARGIN}" fill="none" stroke="grey"/>',
+        *(f'<polyline points="{line}" fill="none" stroke="steelblue"/>' for line in points),
+        *(f'<text x="{x}" y="{y}">{text}</text>' for x, y, text in texts),
+        "</svg>\n",
+    ])  # fmt: skip
