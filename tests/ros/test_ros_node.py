@@ -319,7 +319,7 @@ class TestOthers(Base):
             assert before[0] == before[1] and before[0]["car"] < 60000 and set(before[0]) == set(ALL)
             assert left.set("max_latency_ms", 0.001).successful
             found = values(left.wait_for_report(WARN, "answering with 64x96: median latency", both))
-            assert found["engine_size"] == "64x96" and found["skew_ms"].startswith("p50 5.00")
+            assert found["engine_size"] == "64x96" and float(found["skew_ms"].split()[1]) < 100
             assert left.set("max_latency_ms", 60000.0).successful
             right.wait_for_report(OK, "answering /pair/right/image_raw", both)
             assert values(right.reports[-1])["engine_size"] == "128x192" and self.seen == before
