@@ -1,4 +1,4 @@
-"""What nobody waits for, done beside the answers: pictures for people, and what takes depth."""
+"""Work beside the answers: pictures for people and what takes depth, or images that are converted before their turn."""
 
 import logging
 from collections.abc import Callable, Hashable

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Condition
+from threading import Condition, Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,13 +42,25 @@ class Answer:
     stages_ms: Mapping[str, float]
 
 
-@dataclass(frozen=True, slots=True)
 class _Job:
     """taken_ns: the image's stamp, or for a driver that leaves it 0 the time of arrival, since a tracker needs a clock."""
 
-    message: Any
-    arrived_s: float
-    taken_ns: int
+    def __init__(self, message: Any, arrived_s: float, taken_ns: int, convert: Callable[[Any], np.ndarray]) -> None:
+        self.message, self.arrived_s, self.taken_ns = message, arrived_s, taken_ns
+        self._convert, self._converting = convert, Lock()
+        self._frame: np.ndarray | None = None
+
+    def frame(self) -> np.ndarray:
+        """The message as (H, W, 3) RGB, converted by whichever thread comes first."""
+        with self._converting:
+            if self._frame is None:
+                self._frame = self._convert(self.message)
+            return self._frame
+
+    def prepare(self) -> None:
+        """What is wrong with the message comes out when it is answered."""
+        with suppress(Exception):
+            self.frame()
 
 
 class Node:
@@ -56,7 +69,8 @@ class Node:
     input_name: the topic, for messages to people. info: what the report adds, such as the engine's description.
     now_ns: the clock that image stamps are compared with. convert: image message -> (H, W, 3) RGB frame.
     publishers: who sends on the topic, in words, for the report on its silence. changed: the lock, which the nodes of several
-    cameras share. aside: what publishes the rest of an answer; without it `step` does. `last` is the last answer.
+    cameras share. aside: what publishes the rest of an answer; without it `step` does. ahead: what converts images that wait, if
+    there are cores for it. `last` is the last answer.
     """
 
     def __init__(
@@ -71,6 +85,7 @@ class Node:
         publishers: Callable[[], str] = lambda: "",
         changed: Condition | None = None,
         aside: Aside | None = None,
+        ahead: Aside | None = None,
     ) -> None:
         self.last: Answer | None = None
         self.waiting_since_s: float | None = None
@@ -81,7 +96,7 @@ class Node:
         self._info = dict(info or {})
         self._now_ns = now_ns
         self._changed = changed or Condition()
-        self._aside = aside
+        self._aside, self._ahead = aside, ahead
         self._waiting: _Job | None = None
         self._received = self._answered = self._dropped_newer = self._dropped_bad = self._not_drawn = 0
         self._health = Health(input_name, publishers)
@@ -116,9 +131,11 @@ class Node:
                 self.waiting_since_s = now_s
             else:
                 self._dropped_newer += 1
-            self._waiting = _Job(message, now_s, stamp_ns(message.header) or now_ns)
-            self._health.age_ms = (now_ns - self._waiting.taken_ns) / 1e6
+            job = self._waiting = _Job(message, now_s, stamp_ns(message.header) or now_ns, self._convert)
+            self._health.age_ms = (now_ns - job.taken_ns) / 1e6
             self._changed.notify()
+        if self._ahead is not None:
+            self._ahead.put(self, job.prepare)
 
     def reject(self, error: PanopticError) -> None:
         """Counts a message that could not even be read."""
@@ -186,7 +203,7 @@ class Node:
     def _answer(self, job: _Job) -> tuple[dict[str, float], Rest | None]:
         """Milliseconds of each stage, and what is still to be published."""
         begin = time.monotonic()
-        frame = self._convert(job.message)
+        frame = job.frame()
         converted = time.monotonic()
         panoptic = self._pipeline(frame, job.taken_ns)
         segmented = time.monotonic()

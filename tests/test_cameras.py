@@ -3,13 +3,17 @@
 import re
 import threading
 import time
+from collections.abc import Callable
 from threading import Condition
 
+import numpy as np
 from tiny_node import Pipeline, Published, image
 
+from panoptic_ros.aside import Aside
 from panoptic_ros.cameras import Cameras, Worker
 from panoptic_ros.health import OK, WARN, Settings
 from panoptic_ros.middleware.dds_types import Header, Image, Time
+from panoptic_ros.middleware.frames import frame_of
 from panoptic_ros.node import Node
 
 MS = 1_000_000
@@ -153,9 +157,7 @@ def test_a_worker_answers_all_until_it_is_stopped() -> None:
     worker = Worker(both.step)
     for node in nodes:
         node.receive(at(0))
-    deadline_s = time.monotonic() + 10
-    while both.answered < 2 and time.monotonic() < deadline_s:
-        time.sleep(0.01)
+    wait_for(lambda: both.answered == 2)
     assert worker.stop() and not worker.alive and sorted(order) == ["/0", "/1"]
     nodes[0].receive(at(1))
     time.sleep(0.2)
@@ -180,10 +182,45 @@ def test_latency_is_bounded_by_a_frame_and_the_processing() -> None:
     assert node.counts.dropped_newer > 80
 
 
+def test_the_next_image_is_converted_while_one_is_worked_on() -> None:
+    """Where a thread is to spare: once, the newest, and in time; a bad one is still counted when its turn comes."""
+    converted, at_work, go_on = [], threading.Event(), threading.Event()
+
+    def convert(message: Image) -> np.ndarray:
+        converted.append((message.header.stamp.sec, threading.current_thread().name))
+        return frame_of(message)
+
+    def publish(*_: object) -> None:
+        at_work.set()
+        assert go_on.wait(10)
+
+    ahead = Aside()
+    node = Node(Pipeline(), publish, "/image", convert=convert, ahead=ahead)
+    worker = Worker(node.step)
+    node.receive(image(0))
+    assert at_work.wait(10)
+    for sec, encoding in ((1, "odd"), (2, "mono8")):
+        node.receive(image(sec, encoding=encoding))
+        wait_for(lambda wanted=sec: converted[-1] == (wanted, "aside"))
+    go_on.set()
+    wait_for(lambda: node.counts.answered == 2)
+    worker.stop()
+    assert [sec for sec, _ in converted] == [0, 1, 2] and node.counts.dropped_newer == 1
+    node.receive(image(3, encoding="odd"))
+    node.step(0)
+    ahead.stop()
+    assert node.counts.dropped_bad == 1
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
 def test_pictures_wait_and_answers_do_not() -> None:
     """Where they are drawn aside; of those that wait the newest wins."""
-    from panoptic_ros.aside import Aside
-
     drawn, go_on, published = [], threading.Event(), Published()
 
     def publish(header: Header, frame: object, panoptic: object):

@@ -17,7 +17,7 @@ from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.dds_endpoints import EVERY_SAMPLE, SENSOR_DATA, Arrivals, DdsTransport, Reader, Writer
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import COMPRESSED, Outputs
-from panoptic_ros.middleware.streams import Stream, Topics
+from panoptic_ros.middleware.streams import Stream, Topics, spare_thread
 from panoptic_ros.node import Node, Pipeline
 from panoptic_ros.overload import AdaptiveEngine
 
@@ -42,13 +42,13 @@ class DdsNode:
         reliable: bool = False,
         adaptive: AdaptiveEngine | None = None,
     ) -> None:
-        changed, self._aside = threading.Condition(), Aside()
+        changed, self._aside, self._ahead = threading.Condition(), Aside(), spare_thread(info)
 
         def stream(topics: Topics) -> Stream:
             depths = Depths() if topics.depth else None
             outputs = Outputs(DdsTransport(participant), labels, topics.prefix("/panoptic/"), depths)
             outputs.announce(time.time_ns())
-            core = Node(pipeline(), outputs.publish, topics.image, info, changed=changed, aside=self._aside)
+            core = Node(pipeline(), outputs.publish, topics.image, info, changed=changed, aside=self._aside, ahead=self._ahead)
             return Stream(topics, core, outputs, depths)
 
         self.streams = tuple(map(stream, cameras))
@@ -70,7 +70,8 @@ class DdsNode:
         finally:
             self._stop.set()
             self._receiver.join()
-            self._aside.stop()
+            for beside in filter(None, (self._aside, self._ahead)):
+                beside.stop()
         if self._fault is not None:
             raise self._fault
 

@@ -15,7 +15,7 @@ from panoptic_ros.middleware.depth import Depths, Locate
 from panoptic_ros.middleware.outputs import Outputs
 from panoptic_ros.middleware.ros_inputs import Inputs
 from panoptic_ros.middleware.ros_transport import RosTransport, converter
-from panoptic_ros.middleware.streams import Stream, Topics
+from panoptic_ros.middleware.streams import Stream, Topics, spare_thread
 from panoptic_ros.node import Node
 from panoptic_ros.overload import AdaptiveEngine
 from panoptic_ros.pipeline import Pipeline
@@ -43,7 +43,7 @@ class Opened:
         self.hardware = self._info.get("device", "")
         self._publishers: list[Any] = []
         self._pipelines: list[Pipeline] = []
-        self._changed, self._aside = Condition(), Aside()
+        self._changed, self._aside, self._ahead = Condition(), Aside(), spare_thread(self._info)
         self.streams = tuple(map(self._stream, topics))
         self.cameras = Cameras([stream.core for stream in self.streams], self._changed, self._adaptive)
         self.apply(values)
@@ -81,7 +81,8 @@ class Opened:
             pipeline.forget_tracks()
 
     def close(self) -> None:
-        self._aside.stop()
+        for beside in filter(None, (self._aside, self._ahead)):
+            beside.stop()
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 
@@ -93,7 +94,7 @@ class Opened:
         core = Node(
             self._pipelines[-1], outputs.publish, self._node.resolve_topic_name(topics.image), self._info,
             now_ns=lambda: int(self._node.get_clock().now().nanoseconds), convert=self._convert,
-            publishers=lambda: self._inputs.senders(topics.image), changed=self._changed, aside=self._aside,
+            publishers=lambda: self._inputs.senders(topics.image), changed=self._changed, aside=self._aside, ahead=self._ahead,
         )  # fmt: skip
         return Stream(topics, core, outputs, depths)
 

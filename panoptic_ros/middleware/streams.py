@@ -1,7 +1,10 @@
 """What a node has for each of its cameras: topics in, topics out, and what is between them."""
 
+import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from panoptic_ros.aside import Aside
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import Outputs
@@ -37,6 +40,14 @@ class Stream:
     core: Node
     outputs: Outputs
     depths: Depths | None
+
+
+def spare_thread(engine: Mapping[str, str]) -> Aside | None:
+    """One to convert images while the engine is at work, if that leaves a core free. engine: its description."""
+    threads, cores = engine.get("threads", ""), len(os.sched_getaffinity(0))
+    if threads == "-":  # it runs elsewhere
+        return Aside() if cores > 1 else None
+    return Aside() if threads.isdecimal() and int(threads) < cores else None
 
 
 def topics_of(cameras: str, image: str, depth: str = "", camera_info: str = "") -> tuple[Topics, ...]:

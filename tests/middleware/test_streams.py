@@ -1,9 +1,11 @@
 """The topics of several cameras, from one pattern."""
 
+import os
+
 import pytest
 
 from panoptic_ros.core import PanopticError
-from panoptic_ros.middleware.streams import Topics, topics_of
+from panoptic_ros.middleware.streams import Topics, spare_thread, topics_of
 
 
 def test_a_single_camera_has_its_topics_as_they_are() -> None:
@@ -18,6 +20,20 @@ def test_several_have_their_names_in_them() -> None:
     assert (rear.image, rear.prefix("/panoptic/"), rear.title("node")) == (
         "/rear_2/image", "/panoptic/rear_2/", "node: rear_2"
     )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads", "spare"),
+    [(2, "2", False), (2, "1", True), (4, "2", True), (2, "-", True), (1, "-", False), (8, "one per physical core", False)],
+)
+def test_a_thread_is_to_spare_where_the_engine_leaves_a_core(
+    monkeypatch: pytest.MonkeyPatch, cores: int, threads: str, spare: bool
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    found = spare_thread({"threads": threads})
+    assert (found is not None) == spare
+    if found is not None:
+        found.stop()
 
 
 @pytest.mark.parametrize(
