@@ -130,7 +130,7 @@ class PanopticNode(LifecycleNode):
         assert self._opened is not None
         self._wait_for_worker()
         self._start_anew()
-        self._opened.announce()
+        self._opened.begin()
         self._worker = Worker(self._opened.cameras.step)
         self._active = True
         self._attend(self._opened)

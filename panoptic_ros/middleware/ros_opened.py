@@ -63,8 +63,8 @@ class Opened:
             if stream.depths is not None:
                 stream.depths.settings = parameters.depth_settings(values)
 
-    def announce(self) -> None:
-        """Publishes the names of the categories, and listens to silence from now on."""
+    def begin(self) -> None:
+        """Publishes the names of the categories; silence counts from now on."""
         for stream in self.streams:
             stream.outputs.announce(int(self._node.get_clock().now().nanoseconds))
             stream.core.start_anew()
