@@ -15,6 +15,7 @@ from launch_ros.substitutions import FindPackageShare
 
 PARAMETERS = {
     "model": "name of a model, or its folder",
+    "cameras": "names of several, such as 'front rear'; {camera} in topics stands for each",
     "image": "topic of the images; /camera/image_raw unless params_file says otherwise",
     "backend": "auto, openvino, onnxruntime, tensorrt, torch_export",
     "device": "as the backend names it",
@@ -61,15 +62,19 @@ def _processes(context: LaunchContext) -> list[ExecuteProcess]:
     )  # fmt: skip
     if not said["source"]:
         return [node]
-    topic = said["image"] or "/camera/image_raw"
-    if said["namespace"] and not topic.startswith("/"):
-        topic = f"/{said['namespace'].strip('/')}/{topic}"
-    camera = ExecuteProcess(
+    pattern = said["image"] or "/camera/image_raw"
+    if said["namespace"] and not pattern.startswith("/"):
+        pattern = f"/{said['namespace'].strip('/')}/{pattern}"
+    topics = [pattern.replace("{camera}", name) for name in said["cameras"].split() or [""]]
+    return [node, *(_camera(said, topic) for topic in topics)]
+
+
+def _camera(said: dict[str, str], topic: str) -> ExecuteProcess:
+    return ExecuteProcess(
         cmd=[said["python"] or "python3", "-m", "panoptic_ros", "camera", said["source"], "--middleware", "ros",
              "--topic", topic, "--restamp", "--loop", *said["source_arguments"].split()],
         output="screen",
     )  # fmt: skip
-    return [node, camera]
 
 
 def _value(text: str) -> bool | str:

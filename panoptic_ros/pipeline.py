@@ -47,6 +47,8 @@ class Pipeline:
         self.timings_ms = dict.fromkeys((*STAGES, "total"), 0.0)
         self.thresholds = thresholds
         self._forget = False
+        self._way: Geometry | None = None
+        self._image: np.ndarray | None = None
         self._engine = engine
         self._stride = manifest.decode_stride
         self._things = frozenset(label.id for label in manifest.labels if label.thing)
@@ -61,9 +63,10 @@ class Pipeline:
         check_frame(frame)
         times = [monotonic_ns()]
         way = geometry(frame.shape[:2], self._engine.size, self._stride)
-        image = letterbox(frame, way)
+        self._image = letterbox(frame, way, self._image if way is self._way else None)
+        self._way = way
         times.append(monotonic_ns())
-        slots = self._engine.run(image)
+        slots = self._engine.run(self._image)
         times.append(monotonic_ns())
         found = self._kept(_segments(slots, way))
         times.append(monotonic_ns())

@@ -69,20 +69,24 @@ def geometry(frame_size: tuple[int, int], engine_size: tuple[int, int], stride: 
     return Geometry(engine_size, (top, left, height, width), rows, columns, *edges)
 
 
-def letterbox(frame: np.ndarray, to: Geometry) -> np.ndarray:
+def letterbox(frame: np.ndarray, to: Geometry, image: np.ndarray | None = None) -> np.ndarray:
     """frame: (H, W, 3) uint8 -> (1, h, w, 3) uint8, C-contiguous: aspect kept, centred, the rest grey.
 
-    A contiguous frame that has the size of the engine input is returned as it is, without a copy.
+    A contiguous frame that has the size of the engine input is returned as it is, without a copy. image: what this gave for
+    another frame on the same way, to be written over.
     """
     top, left, height, width = to.inner
-    if frame.shape[:2] != (height, width):
+    if frame.shape[:2] == to.engine_size:
+        return np.ascontiguousarray(frame)[np.newaxis]
+    if image is None:
+        image = np.full((1, *to.engine_size, 3), GREY, np.uint8)
+    inside = image[0, top : top + height, left : left + width]
+    if frame.shape[:2] == (height, width):
+        inside[:] = frame
+    else:
         shrinks = height < frame.shape[0]
-        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    if (height, width) != to.engine_size:
-        image = np.full((*to.engine_size, 3), GREY, np.uint8)
-        image[top : top + height, left : left + width] = frame
-        frame = image
-    return np.ascontiguousarray(frame)[np.newaxis]
+        cv2.resize(frame, (width, height), dst=inside, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    return image
 
 
 def runs(ids: np.ndarray) -> Rectangles:

@@ -1,6 +1,6 @@
 """The tracked objects, one row each: where they were, how they move, what they look like and which identity they have."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -86,6 +86,10 @@ class Tracks:
             return new
         both = ((getattr(self, field.name), getattr(new, field.name)) for field in fields(self)[1:])
         return Tracks(self.categories, *map(np.concatenate, both))
+
+    def scaled(self, x: float, y: float) -> "Tracks":
+        """The same on a grid that is as much wider and higher."""
+        return replace(self, box=self.box * (x, y, x, y), velocity=self.velocity * (x, y))
 
     def unseen_s(self, stamp_ns: int) -> np.ndarray:
         """(T,) seconds from the last sighting to `stamp_ns`."""

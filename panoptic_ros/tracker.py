@@ -86,10 +86,14 @@ class Tracker:
         """The segments of one frame, in their order, each with its pixel value as `id`, and `track` and category from its track.
 
         ids: (h', w') uint8 slot grid, 0 = void. segments: `id` is the value in that grid. stamp_ns: a clock that goes back drops
-        all tracks, as does one that leaps ahead by more than `max_lost_s`. Stuff passes through.
+        all tracks, as does one that leaps ahead by more than `max_lost_s`. A grid of another shape shows the same view as the one
+        before, finer or coarser. Stuff passes through.
         """
         if stamp_ns < self._previous.stamp_ns:
             self.reset()
+        if ids.shape != self._previous.shape:
+            (height, width), (before_height, before_width) = ids.shape, self._previous.shape
+            self._tracks = self._tracks.scaled(width / before_width, height / before_height)
         self._tracks = self._tracks.kept(self._tracks.unseen_s(stamp_ns) <= self.settings.max_lost_s)
         things = [i for _, i in sorted((s.id, i) for i, s in enumerate(segments) if s.category in self._is_thing)]
         cells = runs(ids)

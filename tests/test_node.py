@@ -6,25 +6,15 @@ import threading
 import time
 from collections.abc import Iterator
 
-import numpy as np
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tiny_node import Pipeline, Published, image
 
-from panoptic_ros.core import Panoptic, PanopticError
+from panoptic_ros.core import PanopticError
+from panoptic_ros.health import ERROR, OK, WARN, Counts, Settings
 from panoptic_ros.middleware.dds_types import Header, Image, Time
-from panoptic_ros.node import ERROR, OK, WARN, Counts, Node, Settings
-
-
-class Pipeline:
-    """Answers with an empty scene; fails where the frame's first pixel says so."""
-
-    timings_ms = {"engine": 2.0}
-
-    def __call__(self, frame: np.ndarray, stamp_ns: int) -> Panoptic:
-        if frame[0, 0, 0] == 255:
-            raise ZeroDivisionError("a bug")
-        return Panoptic(np.zeros(frame.shape[:2], np.int32), (), stamp_ns)
+from panoptic_ros.node import Node
 
 
 class Lines(logging.Handler):
@@ -48,16 +38,6 @@ def lines() -> Iterator[Lines]:
     logging.getLogger("panoptic_ros.node").addHandler(handler)
     yield handler
     logging.getLogger("panoptic_ros.node").removeHandler(handler)
-
-
-class Published(list):
-    def __call__(self, header: Header, frame: np.ndarray, panoptic: Panoptic) -> dict[str, str]:
-        self.append((header, frame.shape, panoptic.stamp_ns))
-        return {}
-
-
-def image(sec: int, width: int = 2, encoding: str = "mono8", fill: int = 0) -> Image:
-    return Image(Header(Time(sec, 5), "cam"), 1, width, encoding, 0, width, bytes([fill]) * width)
 
 
 def test_answers_with_the_header_and_stamp_of_the_image() -> None:
@@ -142,10 +122,9 @@ def test_silence_is_an_error_within_a_second() -> None:
 def test_a_pipeline_that_hangs_is_an_error_while_images_come() -> None:
     go_on, at_work = threading.Event(), threading.Event()
 
-    def publish(*_: object) -> dict[str, str]:
+    def publish(*_: object) -> None:
         at_work.set()
         go_on.wait(10)
-        return {}
 
     node = Node(Pipeline(), publish, "/image", settings=Settings(max_silence_s=0.3))
     node.receive(image(0))
@@ -200,9 +179,7 @@ def test_what_waited_is_not_answered_after_a_pause() -> None:
     ],
 )
 def test_limits_of_latency_and_age(settings: Settings, level: int, message: str) -> None:
-    node = Node(
-        Pipeline(), lambda *_: time.sleep(0.02) or {}, "/image", settings=settings, now_ns=lambda: 3_000_000_005 + 50_000_000
-    )
+    node = Node(Pipeline(), lambda *_: time.sleep(0.02), "/image", settings=settings, now_ns=lambda: 3_000_000_005 + 50_000_000)
     node.receive(image(3))
     node.step(0)
     report = node.report()
@@ -210,7 +187,7 @@ def test_limits_of_latency_and_age(settings: Settings, level: int, message: str)
 
 
 def test_what_was_left_out_of_an_answer_is_said_once(lines: Lines) -> None:
-    node = Node(Pipeline(), lambda *_: {"3D outputs": "no depth image has come yet"}, "/image")
+    node = Node(Pipeline(), lambda *_: lambda: {"3D outputs": "no depth image has come yet"}, "/image")
     for sec in range(3):
         node.receive(image(sec))
         node.step(0)
@@ -246,7 +223,7 @@ def test_report_says_all() -> None:
 
 
 def test_rates_and_latencies() -> None:
-    node = Node(Pipeline(), lambda *_: time.sleep(0.02) or {}, "/image")
+    node = Node(Pipeline(), lambda *_: time.sleep(0.02), "/image")
     assert node.latency_ms() == (0.0, 0.0)
     for sec in range(5):
         node.receive(image(sec))

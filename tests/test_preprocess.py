@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from panoptic_ros.preprocess import GREY, Region, geometry, letterbox
 
+sides = st.integers(1, 200)
+
 
 def test_a_frame_of_the_right_size_is_not_copied() -> None:
     frame = np.zeros((64, 96, 3), np.uint8)
@@ -34,6 +36,22 @@ def test_a_wide_frame_grows_and_is_centred() -> None:
     assert way.inner == (24, 0, 16, 96)
     assert (image[24:40] == 200).all()
     assert (image[:24] == GREY).all()
+
+
+@given(sides, sides, st.integers(1, 4), st.integers(1, 4))
+def test_an_image_that_is_written_over_is_as_good_as_a_new_one(height: int, width: int, rows: int, columns: int) -> None:
+    """Every size of frame, down to one pixel, and every padding."""
+    way = geometry((height, width), (rows * 32, columns * 32), 4)
+    first, second = (np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8) for seed in (0, 1))
+    expected = letterbox(second, way)
+    assert (letterbox(second, way, letterbox(first, way)) == expected).all()
+
+
+def test_no_image_is_made_for_each_frame() -> None:
+    way = geometry((30, 90), (64, 96), 4)
+    frame = np.zeros((30, 90, 3), np.uint8)
+    image = letterbox(frame, way)
+    assert letterbox(frame, way, image) is image
 
 
 def test_shrinking_averages() -> None:

@@ -63,11 +63,15 @@ def open_model(args: argparse.Namespace) -> tuple[Manifest, Engine]:
     model = manifest.load(args.model)
     if args.size:
         model = model.with_size(*args.size)
-    engine = open_engine(
+    return model, open_as(args, model)
+
+
+def open_as(args: argparse.Namespace, model: Manifest) -> Engine:
+    """Of a model as it is, what the other arguments ask for. Raises PanopticError if it cannot run."""
+    return open_engine(
         model, args.backend, args.device, args.precision, args.threads, args.pin, args.cache, args.tensorrt_level,
         args.tensorrt_workspace,
     )  # fmt: skip
-    return model, engine
 
 
 def size(text: str) -> tuple[int, int]:

@@ -8,13 +8,18 @@ from typing import Any
 from cyclonedds.domain import DomainParticipant
 from cyclonedds.qos import Qos
 
+from panoptic_ros.aside import Aside
+from panoptic_ros.cameras import Cameras
 from panoptic_ros.core import Label, PanopticError
+from panoptic_ros.health import Report
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.dds_endpoints import EVERY_SAMPLE, SENSOR_DATA, Arrivals, DdsTransport, Reader, Writer
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import COMPRESSED, Outputs
-from panoptic_ros.node import Node, Pipeline, Report, Settings
+from panoptic_ros.middleware.streams import Stream, Topics, spare_thread
+from panoptic_ros.node import Node, Pipeline
+from panoptic_ros.overload import AdaptiveEngine
 
 _WAIT_S = 0.1
 _TWIN_S = 1.0
@@ -22,32 +27,36 @@ _TWIN_S = 1.0
 
 
 class DdsNode:
-    """Subscribes to `image` and `image`/compressed; publishes the topics under /panoptic, and /diagnostics.
+    """Subscribes to the images of each camera and their /compressed; publishes the topics under /panoptic, and /diagnostics.
 
-    Where a camera offers both, the raw one is taken as long as it comes. info: the engine's description, for the diagnostics.
-    reliable: images that the network loses are sent again. depth, camera_info: topics for the 3D outputs, which need both. `core`
-    has counts and latencies. Raises PanopticError for what is no topic name.
+    Where a camera offers both, the raw one is taken as long as it comes. pipeline: makes one for each camera; all share an
+    engine, `adaptive` if it can change its size. info: the engine's description, for the diagnostics. reliable: images that the
+    network loses are sent again. `streams` have counts and latencies. Raises PanopticError for what is no topic name.
     """
 
     def __init__(
         self,
         participant: DomainParticipant,
-        pipeline: Pipeline,
+        cameras: Sequence[Topics],
+        pipeline: Callable[[], Pipeline],
         labels: Sequence[Label],
         info: Mapping[str, str],
-        image: str = "/camera/image_raw",
         reliable: bool = False,
-        settings: Settings = Settings(),
-        depth: str = "",
-        camera_info: str = "",
+        adaptive: AdaptiveEngine | None = None,
     ) -> None:
-        depths = Depths() if depth and camera_info else None
-        outputs = Outputs(DdsTransport(participant), labels, depths=depths)
-        outputs.announce(time.time_ns())
-        self.core = Node(pipeline, outputs.publish, image, info, settings)
-        self._inputs = _Inputs(participant, image, EVERY_SAMPLE if reliable else SENSOR_DATA)
-        if depths is not None:
-            self._inputs.attach(participant, depths, depth, camera_info)
+        changed, self._aside, self._ahead = threading.Condition(), Aside(), spare_thread(info)
+
+        def stream(topics: Topics) -> Stream:
+            depths = Depths() if topics.depth else None
+            outputs = Outputs(DdsTransport(participant), labels, topics.prefix("/panoptic/"), depths)
+            outputs.announce(time.time_ns())
+            core = Node(pipeline(), outputs.publish, topics.image, info, changed=changed, aside=self._aside, ahead=self._ahead)
+            return Stream(topics, core, outputs, depths)
+
+        self.streams = tuple(map(stream, cameras))
+        self._cameras = Cameras([stream.core for stream in self.streams], changed, adaptive)
+        self._inputs = [_Inputs(participant, stream, EVERY_SAMPLE if reliable else SENSOR_DATA) for stream in self.streams]
+        self._arrivals = Arrivals(participant, *(reader for inputs in self._inputs for reader in inputs.images))
         self._diagnostics = Writer(participant, "/diagnostics", types.DiagnosticArray)
         self._hardware = info.get("device", "")
         self._stop = threading.Event()
@@ -58,11 +67,13 @@ class DdsNode:
         """Answers frames in the calling thread until `stop`, or until `max_frames` are answered. Once only."""
         self._receiver.start()
         try:
-            while not self._stop.is_set() and (max_frames is None or self.core.counts.answered < max_frames):
-                self.core.step(_WAIT_S)
+            while not self._stop.is_set() and (max_frames is None or self._cameras.answered < max_frames):
+                self._cameras.step(_WAIT_S)
         finally:
             self._stop.set()
             self._receiver.join()
+            for beside in filter(None, (self._aside, self._ahead)):
+                beside.stop()
         if self._fault is not None:
             raise self._fault
 
@@ -73,40 +84,42 @@ class DdsNode:
     def _receive(self) -> None:
         try:
             while not self._stop.is_set():
-                self._inputs.pump(self.core)
-                self._diagnose(self.core.news())
-            self._diagnose(self.core.report())
+                self._arrivals.wait(_WAIT_S)
+                for inputs in self._inputs:
+                    inputs.pump()
+                self._diagnose(self._cameras.news())
+            self._diagnose(self._cameras.reports())
         except Exception as error:  # A node that no longer hears has to end, so that someone restarts it.
             self._fault = error
             self._stop.set()
 
-    def _diagnose(self, report: Report | None) -> None:
-        if report is not None:
+    def _diagnose(self, reports: Sequence[tuple[int, Report]]) -> None:
+        for index, report in reports:
             header = messages.header_at(types, time.time_ns())
-            self._diagnostics.write(messages.diagnostics(types, header, "panoptic_ros", self._hardware, report))
+            title = self.streams[index].topics.title("panoptic_ros")
+            self._diagnostics.write(messages.diagnostics(types, header, title, self._hardware, report))
 
 
 class _Inputs:
-    """The raw and the compressed image topic."""
+    """What one camera sends. `images` are the readers to wait for."""
 
-    def __init__(self, participant: DomainParticipant, image: str, qos: Qos) -> None:
+    def __init__(self, participant: DomainParticipant, stream: Stream, qos: Qos) -> None:
+        image, self._core = stream.topics.image, stream.core
         raw = image.removesuffix(COMPRESSED)
         self._raw = Reader(participant, raw, types.Image, qos) if raw == image else None
         self._compressed = Reader(participant, raw + COMPRESSED, types.CompressedImage, qos)
-        self._arrivals = Arrivals(participant, *([self._raw] if self._raw else []), self._compressed)
+        self.images: list[Reader[Any]] = [*([self._raw] if self._raw else []), self._compressed]
         self._raw_came_s = -_TWIN_S
         self._others: list[tuple[Reader[Any], Callable[[Any], None]]] = []
+        if stream.depths is not None:
+            self._others = [
+                (Reader(participant, stream.topics.depth, types.Image), stream.depths.receive_depth),
+                (Reader(participant, stream.topics.camera_info, types.CameraInfo), stream.depths.receive_info),
+            ]
 
-    def attach(self, participant: DomainParticipant, depths: Depths, depth: str, camera_info: str) -> None:
-        """Reads the topics for 3D too."""
-        self._others = [
-            (Reader(participant, depth, types.Image), depths.receive_depth),
-            (Reader(participant, camera_info, types.CameraInfo), depths.receive_info),
-        ]
-
-    def pump(self, core: Node) -> None:
-        """Hands over what has arrived, after waiting a moment for it."""
-        self._arrivals.wait(_WAIT_S)
+    def pump(self) -> None:
+        """Hands over what has arrived."""
+        core = self._core
         for reader, receive in self._others:
             _drain(reader, receive, core.reject)
         if self._raw is not None:

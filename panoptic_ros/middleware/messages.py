@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from panoptic_ros.core import Label, Panoptic, Segment
-from panoptic_ros.node import Report
+from panoptic_ros.health import Report
 from panoptic_ros.projection import Box3D
 
 VOID_NAME = "void"

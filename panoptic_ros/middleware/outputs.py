@@ -1,6 +1,7 @@
 """The topics that a node publishes for a segmented frame, over any middleware."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,15 @@ from panoptic_ros.draw import overlay
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.depth import Depths, View
 from panoptic_ros.middleware.transport import Publisher, Transport
+from panoptic_ros.node import Rest
 from panoptic_ros.projection import boxes_3d, cloud
 
 COMPRESSED = "/compressed"
 
 OUTPUTS = ("segments", "image", "semantic", "overlay", "overlay" + COMPRESSED, "segments_3d", "points")
 """Topics under `panoptic/`, besides `label_info`."""
+AT_ONCE = frozenset({"segments", "image", "semantic"})
+"""Those that planners wait for."""
 OUTPUTS_3D = frozenset({"segments_3d", "points"})
 """Those that take depth."""
 
@@ -51,9 +55,11 @@ class Outputs:
         """Those of OUTPUTS that somebody subscribes to."""
         return {name for name, publisher in self._publishers.items() if name in self.enabled and publisher.subscribers}
 
-    def publish(self, header: Any, frame: np.ndarray, panoptic: Panoptic) -> Mapping[str, str]:
-        """header: the image's. frame: (H, W, 3) RGB. Returns what had to be left out, and why."""
-        missing = {}
+    def publish(self, header: Any, frame: np.ndarray, panoptic: Panoptic) -> Rest | None:
+        """What planners wait for, at once; returns what is left to draw or to place in space, if somebody wants it.
+
+        header: the image's. frame: (H, W, 3) RGB.
+        """
         wanted, types = self.wanted, self._types
         if "segments" in wanted:
             self._write("segments", messages.segments(types, header, panoptic, self._names))
@@ -61,14 +67,18 @@ class Outputs:
             self._write("image", messages.panoptic_image(types, header, panoptic))
         if "semantic" in wanted:
             self._write("semantic", messages.semantic_image(types, header, panoptic, self._labels))
+        return partial(self._publish_rest, wanted, header, frame, panoptic) if wanted - AT_ONCE else None
+
+    def _publish_rest(self, wanted: set[str], header: Any, frame: np.ndarray, panoptic: Panoptic) -> Mapping[str, str]:
+        """See node.Rest."""
         if wanted & {"overlay", "overlay" + COMPRESSED}:
             self._publish_overlay(wanted, header, overlay(frame, panoptic, self._labels))
         if wanted & OUTPUTS_3D:
             try:  # last, since depth may have to be waited for
                 self._publish_3d(wanted, header, panoptic)
             except PanopticError as error:
-                missing["3D outputs"] = str(error)
-        return missing
+                return {"3D outputs": str(error)}
+        return {}
 
     def _publish_overlay(self, wanted: set[str], header: Any, picture: np.ndarray) -> None:
         if "overlay" in wanted:

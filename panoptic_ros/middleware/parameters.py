@@ -6,9 +6,10 @@ from typing import Any
 
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import BACKENDS, CHOSEN, MAX_TENSORRT_LEVEL, MAX_TENSORRT_WORKSPACE_MIB, MAX_THREADS
+from panoptic_ros.health import Settings
 from panoptic_ros.middleware.depth import DepthSettings
 from panoptic_ros.middleware.outputs import OUTPUTS
-from panoptic_ros.node import Settings
+from panoptic_ros.middleware.streams import PLACE, Topics, topics_of
 from panoptic_ros.pipeline import Thresholds
 from panoptic_ros.tracker import RANGES, TrackerSettings
 
@@ -60,6 +61,9 @@ PARAMETERS = (
         MAX_TENSORRT_WORKSPACE_MIB,
     ),
     Parameter("size", "", "engine input as HxW, such as 256x512; empty takes the model's own"),
+    Parameter("max_latency_ms", 0.0, "fallback_size answers while the median latency is above; 0 sets no limit", True, 0.0, 1e6),
+    Parameter("fallback_size", "", "a smaller engine input as HxW, with the ratio of the other; empty has none"),
+    Parameter("cameras", "", f"names of several, such as 'front rear'; {PLACE} in the three topics below stands for each"),
     Parameter("image", "/camera/image_raw", "topic of the images; its /compressed variant is taken where only that is published"),
     Parameter("depth", "", "topic of depth images registered to the image; with camera_info gives the 3D outputs"),
     Parameter("camera_info", "", "topic of the image's calibration"),
@@ -92,26 +96,40 @@ def check_change(values: Values, changed: Values, configured: bool) -> None:
             raise PanopticError(f"{name} can change only while the node is unconfigured: deactivate and clean it up first")
     if "outputs" in changed:
         outputs(changed)
-    if "size" in changed:
-        engine_size(changed)
+    for name in ("size", "fallback_size"):
+        if name in changed:
+            engine_size(changed, name)
+    if configured:
+        _check_limit({**values, **changed})
 
 
 def check(values: Values) -> None:
     """Raises PanopticError for what is impossible, alone or together."""
     outputs(values)
     engine_size(values)
-    if bool(values["depth"]) != bool(values["camera_info"]):
-        raise PanopticError(f"3D takes both depth and camera_info; they are {values['depth']!r} and {values['camera_info']!r}")
+    engine_size(values, "fallback_size")
+    topics(values)
+    _check_limit(values)
 
 
-def engine_size(values: Values) -> tuple[int, int] | None:
-    """Height and width, None for the model's own."""
-    text = values["size"]
+def _check_limit(values: Values) -> None:
+    if values["max_latency_ms"] and not values["fallback_size"]:
+        raise PanopticError(f"max_latency_ms is {values['max_latency_ms']} and fallback_size is empty: what shall answer then?")
+
+
+def topics(values: Values) -> tuple[Topics, ...]:
+    """Of each camera."""
+    return topics_of(*(values[name] for name in ("cameras", "image", "depth", "camera_info")))
+
+
+def engine_size(values: Values, name: str = "size") -> tuple[int, int] | None:
+    """Height and width, None for the model's own, or none. name: size or fallback_size."""
+    text = values[name]
     if not text:
         return None
     height, cross, width = text.partition("x")
     if not (cross and height.isdecimal() and width.isdecimal() and len(text) <= _LONGEST_SIZE):
-        raise PanopticError(f"size is {text[:_LONGEST_SIZE]!r}; expected HxW, such as 256x512")
+        raise PanopticError(f"{name} is {text[:_LONGEST_SIZE]!r}; expected HxW, such as 256x512")
     return int(height), int(width)
 
 

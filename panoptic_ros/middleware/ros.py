@@ -4,49 +4,31 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import rclpy
 import std_srvs.srv
-from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from panoptic_ros import manifest
+from panoptic_ros.cameras import Worker
 from panoptic_ros.core import PanopticError
-from panoptic_ros.engine import open_engine
-from panoptic_ros.middleware import messages, parameters
-from panoptic_ros.middleware.depth import Depths
-from panoptic_ros.middleware.outputs import OUTPUTS_3D, Outputs
+from panoptic_ros.health import ERROR, OK, Report
+from panoptic_ros.middleware import messages, parameters, ros_parameters
+from panoptic_ros.middleware.outputs import OUTPUTS_3D
 from panoptic_ros.middleware.ros_frames import Frames
 from panoptic_ros.middleware.ros_inputs import DEPTH_QUEUE, Inputs
-from panoptic_ros.middleware.ros_transport import CLASSES, RosTransport, converter, types
-from panoptic_ros.node import ERROR, OK, Node, Report, Worker
-from panoptic_ros.pipeline import Pipeline
-from panoptic_ros.tracker import Tracker
-from panoptic_ros.verify import clip_images, verify_engine
+from panoptic_ros.middleware.ros_opened import Opened
+from panoptic_ros.middleware.ros_transport import CLASSES, types
+from panoptic_ros.middleware.streams import Stream
 
-_ENGINE_PARAMETERS = ("backend", "device", "precision", "threads", "tensorrt_level", "tensorrt_workspace_mib")
 _TICK_S = 0.1
 _TICKS_A_REPORT = 10
 _ENDING = (signal.SIGINT, signal.SIGTERM)
 _DONE, _FAILED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What a configured node has. publishers: of rclpy, to be destroyed."""
-
-    core: Node
-    pipeline: Pipeline
-    outputs: Outputs
-    depths: Depths | None
-    hardware: str
-    publishers: list[Any]
 
 
 class PanopticNode(LifecycleNode):
@@ -63,7 +45,7 @@ class PanopticNode(LifecycleNode):
         self._frames: Frames | None = None
         self._inputs = Inputs(self)
         self._active, self._enabled, self._ticks = False, True, 0
-        self._trouble = self._declare()
+        self._trouble = ros_parameters.declare(self)
         self._diagnostics = self.create_publisher(CLASSES["DiagnosticArray"], "/diagnostics", 10)
         self.create_service(std_srvs.srv.SetBool, "~/enable", self._on_enable)
         self.create_service(std_srvs.srv.Trigger, "~/reset_tracks", self._on_reset_tracks)
@@ -75,7 +57,7 @@ class PanopticNode(LifecycleNode):
 
     @property
     def values(self) -> dict[str, Any]:
-        return {parameter.name: self.get_parameter(parameter.name).value for parameter in parameters.PARAMETERS}
+        return ros_parameters.read(self)
 
     def start(self) -> None:
         """As far as `autostart` says, unless a parameter could not even be declared."""
@@ -83,17 +65,6 @@ class PanopticNode(LifecycleNode):
             self.get_logger().error(f"not configured: {self._trouble}")
         elif self.values["autostart"] and self.trigger_configure() == _DONE:
             self.trigger_activate()
-
-    def _declare(self) -> str:
-        """What is wrong with the values that the parameters were given; those have their defaults then."""
-        wrong = []
-        for parameter in parameters.PARAMETERS:
-            try:
-                self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter))
-            except (InvalidParameterTypeException, InvalidParameterValueException) as error:
-                wrong.append(str(error))
-                self.declare_parameter(parameter.name, parameter.default, _descriptor(parameter), ignore_override=True)
-        return "; ".join(wrong)
 
     # Transitions
 
@@ -144,42 +115,13 @@ class PanopticNode(LifecycleNode):
         return True
 
     def _open(self) -> None:
-        """Raises what there is to raise if the parameters ask for something that does not exist or does not run."""
         self._wait_for_worker()
-        values = self.values
-        parameters.check(values)
-        for name in ("image", "depth", "camera_info"):
-            if values[name]:  # an impossible name or quality of service is known now, not when the first planner comes
-                self._inputs.check(values[name])
-        model = manifest.load(values["model"])
-        size = parameters.engine_size(values)
-        model = model.with_size(*size) if size else model
-        engine = open_engine(model, **{name: values[name] for name in _ENGINE_PARAMETERS})
-        if values["verify"]:
-            found = verify_engine(model, engine, values["precision"], clip_images(model.size))
-            self.get_logger().info(f"verified: {found}")
-        convert, converts = converter(values["use_cv_bridge"])
-        info = {"model": model.model, **engine.description, "converter": converts}
-        pipeline, publishers = Pipeline(engine, model, Tracker(model.labels)), list[Any]()
-        depths = Depths(locate=self._locate) if values["depth"] else None
-
-        def advertise(*args: Any, **options: Any) -> Any:
-            publishers.append(self.create_lifecycle_publisher(*args, **options))
-            return publishers[-1]
-
-        outputs = Outputs(RosTransport(self, advertise), model.labels, "panoptic/", depths)
-        name = self.resolve_topic_name(values["image"])
-        core = Node(
-            pipeline, outputs.publish, name, info, now_ns=self._now_ns, convert=convert,
-            publishers=lambda: self._inputs.senders(values["image"]),
-        )  # fmt: skip
-        self._opened = Opened(core, pipeline, outputs, depths, info.get("device", ""), publishers)
+        self._opened = Opened(self, self._inputs, self._locate, self.values)
         self._apply()
 
     def _close(self) -> None:
         if self._opened is not None:
-            for publisher in self._opened.publishers:
-                self.destroy_lifecycle_publisher(publisher)
+            self._opened.close()
         if self._frames is not None:
             self._frames.close()
         self._opened = self._frames = None
@@ -187,10 +129,9 @@ class PanopticNode(LifecycleNode):
     def _begin(self) -> None:
         assert self._opened is not None
         self._wait_for_worker()
-        self._opened.outputs.announce(self._now_ns())
         self._start_anew()
-        self._opened.core.start_anew()
-        self._worker = Worker(self._opened.core)
+        self._opened.begin()
+        self._worker = Worker(self._opened.cameras.step)
         self._active = True
         self._attend(self._opened)
 
@@ -220,17 +161,10 @@ class PanopticNode(LifecycleNode):
         """What may change at any time."""
         if self._opened is None:
             return
-        values, opened = self.values, self._opened
-        opened.core.settings = parameters.node_settings(values)
-        opened.pipeline.thresholds = parameters.thresholds(values)
-        if opened.pipeline.tracker is not None:
-            opened.pipeline.tracker.settings = parameters.tracker_settings(values)
-        opened.outputs.enabled = parameters.outputs(values)
-        opened.outputs.points_stride = values["points_stride"]
-        if opened.depths is not None:
-            if values["target_frame"] and self._frames is None:
-                self._frames = Frames(self)
-            opened.depths.settings = parameters.depth_settings(values)
+        values = self.values
+        if values["depth"] and values["target_frame"] and self._frames is None:
+            self._frames = Frames(self)
+        self._opened.apply(values)
 
     def _on_enable(self, request: Any, response: Any) -> Any:
         self._enabled = request.data
@@ -241,15 +175,13 @@ class PanopticNode(LifecycleNode):
         response.success = self._opened is not None
         response.message = "numbers go on from where they were" if response.success else "the node is not configured"
         if self._opened is not None:
-            self._opened.pipeline.forget_tracks()
+            self._opened.forget_tracks()
         return response
 
     def _start_anew(self) -> None:
         """After a jump of the clock, and at first."""
         if self._opened is not None:
-            self._opened.pipeline.forget_tracks()
-            if self._opened.depths is not None:
-                self._opened.depths.clear()
+            self._opened.forget()
         if self._frames is not None:
             self._frames.restart()
 
@@ -259,41 +191,42 @@ class PanopticNode(LifecycleNode):
         self._ticks += 1
         opened = self._opened if self._active else None
         if opened is not None and self._guarded("attentive", lambda: self._attend(opened)):
-            self._diagnose(opened.core.news())
+            for index, report in opened.cameras.news():
+                self._diagnose(report, opened.streams[index])
         elif self._ticks % _TICKS_A_REPORT == 0:
             state = self._state_machine.current_state[1]
             self._diagnose(Report(ERROR, self._trouble, {}) if self._trouble else Report(OK, state, {}))
 
     def _attend(self, opened: Opened) -> None:
-        """Listens to the inputs, if there is a reason to."""
-        wanted, core = opened.outputs.wanted, opened.core
-        reason = "" if self._enabled else "disabled by ~/enable"
-        if self.values["lazy"] and not wanted:
-            reason = reason or "nobody subscribes"
-        if reason != core.paused:
-            core.start_anew()
-        core.paused = reason
-        self._inputs.listen({} if reason else self._topics(opened, wanted))
+        """Listens to the inputs that there is a reason to listen to."""
+        lazy, listened = self.values["lazy"], {}
+        for stream in opened.streams:
+            wanted, core = stream.outputs.wanted, stream.core
+            reason = "" if self._enabled else "disabled by ~/enable"
+            if lazy and not wanted:
+                reason = reason or "nobody subscribes"
+            if reason != core.paused:
+                core.start_anew()
+            core.paused = reason
+            listened |= {} if reason else self._topics(stream, wanted)
+        self._inputs.listen(listened)
         if self._worker is None or not self._worker.alive:
             raise PanopticError("the thread that answers has ended")
 
-    def _topics(self, opened: Opened, wanted: set[str]) -> dict[str, Any]:
+    def _topics(self, stream: Stream, wanted: set[str]) -> dict[str, Any]:
         """See Inputs.listen."""
-        values = self.values
-        chosen = self._inputs.of_images(values["image"], opened.core.receive)
-        if opened.depths is not None and wanted & OUTPUTS_3D:
-            chosen[values["depth"]] = (CLASSES["Image"], DEPTH_QUEUE, opened.depths.receive_depth)
-            chosen[values["camera_info"]] = (CLASSES["CameraInfo"], DEPTH_QUEUE, opened.depths.receive_info)
+        topics = stream.topics
+        chosen = self._inputs.of_images(topics.image, stream.core.receive)
+        if stream.depths is not None and wanted & OUTPUTS_3D:
+            chosen[topics.depth] = (CLASSES["Image"], DEPTH_QUEUE, stream.depths.receive_depth)
+            chosen[topics.camera_info] = (CLASSES["CameraInfo"], DEPTH_QUEUE, stream.depths.receive_info)
         return chosen
 
-    def _diagnose(self, report: Report | None) -> None:
-        if report is not None:
-            header = messages.header_at(types, self._now_ns())
-            name, hardware = self.get_fully_qualified_name().lstrip("/"), self._opened.hardware if self._opened else ""
-            self._diagnostics.publish(messages.diagnostics(types, header, name, hardware, report))
-
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
+    def _diagnose(self, report: Report, stream: Stream | None = None) -> None:
+        header = messages.header_at(types, int(self.get_clock().now().nanoseconds))
+        name, hardware = self.get_fully_qualified_name().lstrip("/"), self._opened.hardware if self._opened else ""
+        title = stream.topics.title(name) if stream else name
+        self._diagnostics.publish(messages.diagnostics(types, header, title, hardware, report))
 
     def _locate(self, target: str, source: str, stamp: Any, timeout_s: float) -> Any:
         """See depth.Locate."""
@@ -301,18 +234,6 @@ class PanopticNode(LifecycleNode):
         if frames is None:
             raise PanopticError(f"tf is not listened to yet for target_frame {target!r}")
         return frames.locate(target, source, stamp, timeout_s)
-
-
-def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=parameter.description)
-    if parameter.low is not None and parameter.high is not None:
-        if isinstance(parameter.default, float):
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(parameter.low), to_value=float(parameter.high))
-            ]
-        else:
-            descriptor.integer_range = [IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high))]
-    return descriptor
 
 
 class _ToRos(logging.Handler):

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from panoptic_ros.core import Label, Panoptic, Segment
+from panoptic_ros.health import Report
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.frames import frame_of
-from panoptic_ros.node import Report, stamp_ns
+from panoptic_ros.node import stamp_ns
 from panoptic_ros.projection import POINT, Box3D
 
 LABELS = (Label(7, "road", False, (128, 64, 128)), Label(26, "car", True, (0, 0, 142)))

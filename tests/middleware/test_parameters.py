@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from panoptic_ros.core import PanopticError
+from panoptic_ros.health import Settings
 from panoptic_ros.middleware.depth import DepthSettings
 from panoptic_ros.middleware.outputs import OUTPUTS
 from panoptic_ros.middleware.parameters import (
@@ -20,7 +21,6 @@ from panoptic_ros.middleware.parameters import (
     thresholds,
     tracker_settings,
 )
-from panoptic_ros.node import Settings
 from panoptic_ros.pipeline import Thresholds
 from panoptic_ros.tracker import TrackerSettings
 
@@ -58,13 +58,20 @@ def test_defaults_lie_in_their_ranges() -> None:
             assert parameter.low <= parameter.default <= parameter.high, parameter.name
 
 
-@pytest.mark.parametrize("name", ["model", "image", "threads", "depth"])
+@pytest.mark.parametrize("name", ["model", "image", "threads", "depth", "cameras"])
 def test_what_the_engine_was_opened_with_stays_while_it_is_open(name: str) -> None:
     changed = {name: 3 if name == "threads" else "other"}
     with pytest.raises(PanopticError, match=f"{name} can change only while the node is unconfigured"):
         check_change(DEFAULTS, changed, configured=True)
     check_change(DEFAULTS, {name: DEFAULTS[name]}, configured=True)  # no change
     check_change(DEFAULTS, changed, configured=False)
+
+
+def test_a_limit_of_latency_takes_an_engine_that_is_open() -> None:
+    values = DEFAULTS | {"fallback_size": "128x256"}
+    check_change(values, {"max_latency_ms": 40.0}, configured=True)
+    with pytest.raises(PanopticError, match="fallback_size is empty"):
+        check_change(DEFAULTS, {"max_latency_ms": 40.0}, configured=True)
 
 
 def test_the_rest_may_change_at_any_time() -> None:
@@ -78,11 +85,14 @@ def test_the_rest_may_change_at_any_time() -> None:
         ({"depth": "/depth"}, "3D takes both depth and camera_info"),
         ({"size": "large"}, "expected HxW"),
         ({"size": "9" * 5000 + "x32"}, "size is '9{20}'; expected HxW"),
+        ({"fallback_size": "small"}, "fallback_size is 'small'; expected HxW"),
+        ({"cameras": "front rear"}, "{camera} stands for the name of each camera"),
+        ({"max_latency_ms": 40.0}, "max_latency_ms is 40.0 and fallback_size is empty"),
     ],
 )
 def test_what_cannot_be_is_refused(changed: dict[str, Any], reason: str) -> None:
     with pytest.raises(PanopticError, match=reason):
         check(DEFAULTS | changed)
-    if "depth" not in changed:  # which is half of a pair that comes one by one
+    if not set(changed) & {"depth", "cameras", "max_latency_ms"}:  # which are half of a pair that comes one by one
         with pytest.raises(PanopticError, match=reason):
             check_change(DEFAULTS, changed, configured=False)

@@ -22,10 +22,11 @@ TIMEOUT_S = 60.0
 
 
 class Client:
-    """Talks to the node `name`, such as /one/panoptic, whose camera is on the topic `image`."""
+    """Talks to the node `name`, such as /one/panoptic, whose camera is on the topic `image`. camera: its name, of several."""
 
-    def __init__(self, name: str, image: str, prefix: str = "/panoptic/") -> None:
+    def __init__(self, name: str, image: str, prefix: str = "/panoptic/", camera: str = "") -> None:
         self.name, self.image, self.prefix = name, image, prefix
+        self._title = name.lstrip("/") + (f": {camera}" if camera else "")
         self.node = rclpy.create_node("client")
         self.got: dict[str, list[Any]] = {}
         self.reports: list[Any] = []
@@ -115,7 +116,7 @@ class Client:
         return str(self.call(GetState, "get_state", GetState.Request()).current_state.label)
 
     def _on_diagnostics(self, message: Any) -> None:
-        mine = [status for status in message.status if status.name == self.name.lstrip("/")]
+        mine = [status for status in message.status if status.name == self._title]
         self.reports += mine
         self.header = message.header if mine else self.header
 

@@ -59,6 +59,9 @@ def generate_test_description() -> tuple[Any, dict[str, Any]]:
         "corrupt": node("/corrupt", corrupt),
         "odd": node("/odd", tiny, "image:=image_raw", "depth:=no topic", "camera_info:=info"),
         "wrong": node("/wrong", tiny, "min_score:=1"),
+        "pair": node(
+            "/pair", tiny, "cameras:=left right", "image:='{camera}/image_raw'", "size:=128x192", "fallback_size:=64x96"
+        ),
         "space": node("/space", tiny, "image:=image_raw", "depth:=depth", "camera_info:=camera_info"),
     }
     return launch.LaunchDescription([*nodes.values(), launch_testing.actions.ReadyToTest()]), nodes
@@ -294,6 +297,36 @@ class TestOthers(Base):
             assert client.change("configure") and client.state == "inactive"
         finally:
             client.close()
+
+    def test_two_cameras_over_one_engine_that_becomes_small_and_large_again(self) -> None:
+        left, right = (Client("/pair/panoptic", f"/pair/{c}/image_raw", f"/pair/panoptic/{c}/", c) for c in ("left", "right"))
+        try:
+            for client in (left, right):
+                client.open_camera()
+            left.subscribe()
+            left.ask(1 * S, scene())
+            right.wait_for_report(OK, "paused: nobody subscribes")
+            right.subscribe()
+            stamp = 2 * S
+
+            def both() -> None:
+                nonlocal stamp
+                stamp += 33 * MS
+                self.seen = ids(left.ask(stamp, scene())), ids(right.ask(stamp + 5 * MS, scene()[:, ::-1].copy()))
+
+            left.wait_for_report(OK, "answering /pair/left/image_raw", both)
+            before = self.seen
+            assert before[0] == before[1] and before[0]["car"] < 60000 and set(before[0]) == set(ALL)
+            assert left.set("max_latency_ms", 0.001).successful
+            found = values(left.wait_for_report(WARN, "answering with 64x96: median latency", both))
+            assert found["engine_size"] == "64x96" and float(found["skew_ms"].split()[1]) < 100
+            assert left.set("max_latency_ms", 60000.0).successful
+            right.wait_for_report(OK, "answering /pair/right/image_raw", both)
+            assert values(right.reports[-1])["engine_size"] == "128x192" and self.seen == before
+            assert not left.set("cameras", "left").successful
+        finally:
+            left.close()
+            right.close()
 
     def test_depth_gives_boxes_and_points(self) -> None:
         client = self.connect("/space")

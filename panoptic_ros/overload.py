@@ -1,0 +1,65 @@
+"""What keeps latency in bounds: a smaller engine input while the large one takes too long, and the way back."""
+
+from collections import deque
+from collections.abc import Mapping
+from statistics import median
+
+import numpy as np
+
+from panoptic_ros.core import Engine, PanopticError, Slots
+
+_SLOW_FRAMES, _FAST_FRAMES = 15, 60
+"""Answers that are looked at before a change to the small size, and before one back."""
+
+_HEAD_ROOM = 0.8
+"""Share of the limit that the large size has to be expected to stay below."""
+
+
+class AdaptiveEngine:
+    """One model opened in two input sizes; the small one answers while the median latency exceeds `limit_ms`.
+
+    See `core.Engine`; `size` and `description` are those of the one that answers. limit_ms: 0 always takes the large one; may be
+    replaced at any time. `run` and `observe` belong to one thread. Raises PanopticError unless the small size is smaller and of
+    the same shape, so that a frame lies in both alike.
+    """
+
+    def __init__(self, large: Engine, small: Engine, limit_ms: float = 0.0) -> None:
+        (height, width), (small_height, small_width) = large.size, small.size
+        if height * small_width != width * small_height or small_height >= height:
+            raise PanopticError(
+                f"fallback_size {_text(small)} does not fit the size {_text(large)}: it has to be smaller, with the same ratio"
+            )
+        self.limit_ms = limit_ms
+        self._large, self._small = large, small
+        self._growth = (height * width) / (small_height * small_width)
+        self._take(large, "")
+
+    def run(self, image: np.ndarray) -> Slots:
+        return self._active.run(image)
+
+    def run_network_only(self, image: np.ndarray) -> None:
+        self._active.run_network_only(image)
+
+    def observe(self, stages_ms: Mapping[str, float]) -> None:
+        """Chooses the size of the next frame. stages_ms: of the last answer, `total` from arrival to publication."""
+        limit_ms, total_ms = self.limit_ms, stages_ms["total"]
+        if self._active is self._large:
+            self._latencies_ms.append(total_ms)
+            found_ms = median(self._latencies_ms)
+            if 0 < limit_ms < found_ms and len(self._latencies_ms) == _SLOW_FRAMES:
+                self._take(self._small, f"median latency {found_ms:.0f} ms at {_text(self._large)}, over {limit_ms:.0f} ms")
+            return
+        # The engine's time grows at most with its pixels, and so does the time that images wait for it.
+        self._latencies_ms.append(total_ms + (self._growth - 1) * (stages_ms["engine"] + stages_ms["wait"]))
+        expected_ms = median(self._latencies_ms)
+        if not limit_ms or (expected_ms < _HEAD_ROOM * limit_ms and len(self._latencies_ms) == _FAST_FRAMES):
+            self._take(self._large, "")
+
+    def _take(self, engine: Engine, reason: str) -> None:
+        self._active, self.reason = engine, reason
+        self.size, self.description = engine.size, engine.description
+        self._latencies_ms: deque[float] = deque(maxlen=_FAST_FRAMES if reason else _SLOW_FRAMES)
+
+
+def _text(engine: Engine) -> str:
+    return f"{engine.size[0]}x{engine.size[1]}"

@@ -1,0 +1,108 @@
+"""Which size answers, and that identities do not notice."""
+
+import numpy as np
+import pytest
+from tiny_engine import scene
+
+from panoptic_ros.core import Engine, PanopticError
+from panoptic_ros.engine import open_engine
+from panoptic_ros.manifest import Manifest
+from panoptic_ros.overload import AdaptiveEngine
+from panoptic_ros.pipeline import Pipeline
+from panoptic_ros.tracker import Tracker
+
+LARGE, SMALL = (128, 192), (64, 96)
+SLOW, FAST = 15, 60
+"""Answers before a change."""
+
+
+@pytest.fixture(scope="module")
+def engines(tiny: Manifest) -> tuple[Engine, Engine]:
+    large, small = (open_engine(tiny.with_size(*size)) for size in (LARGE, SMALL))
+    return large, small
+
+
+def took(total: float, engine: float = 0.0, wait: float = 0.0) -> dict[str, float]:
+    return {"total": total, "engine": engine, "wait": wait}
+
+
+def sizes(engine: AdaptiveEngine, stages_ms: dict[str, float], frames: int) -> list[tuple[int, int]]:
+    """Of the engine after each of so many answers."""
+    found = []
+    for _ in range(frames):
+        engine.observe(stages_ms)
+        found.append(engine.size)
+    return found
+
+
+@pytest.fixture
+def slow(engines: tuple[Engine, Engine]) -> AdaptiveEngine:
+    """One that has just changed to its small size."""
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    assert sizes(engine, took(50), SLOW) == [LARGE] * (SLOW - 1) + [SMALL]
+    return engine
+
+
+def test_it_says_why_it_is_small(slow: AdaptiveEngine) -> None:
+    assert slow.reason == "median latency 50 ms at 128x192, over 40 ms"
+
+
+def test_some_slow_frames_change_nothing(engines: tuple[Engine, Engine]) -> None:
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    for _ in range(20):
+        assert sizes(engine, took(30), 8) + sizes(engine, took(500), 7) == [LARGE] * 15
+    assert engine.reason == ""
+
+
+def test_without_a_limit_it_stays_large(engines: tuple[Engine, Engine]) -> None:
+    assert sizes(AdaptiveEngine(*engines), took(1e6), 100) == [LARGE] * 100
+
+
+def test_it_returns_when_the_large_size_would_do(slow: AdaptiveEngine) -> None:
+    """It has four times the pixels: 10 ms of 17 would become 40 of 47, and 6 of 13 become 24 of 31, of 32 that are allowed."""
+    assert sizes(slow, took(17, engine=10), 2 * FAST) == [SMALL] * (2 * FAST)
+    found = sizes(slow, took(13, engine=6), FAST)
+    assert found[-1] == LARGE and slow.reason == ""
+    changed = found.index(LARGE)
+    assert FAST // 2 <= changed < FAST and found == [SMALL] * changed + [LARGE] * (FAST - changed)
+
+
+def test_what_waits_for_the_engine_takes_as_much_longer(slow: AdaptiveEngine) -> None:
+    """20 + 3 * (2 + 3) = 35 is not below four fifths of 40."""
+    assert sizes(slow, took(20, engine=2, wait=3), FAST) == [SMALL] * FAST
+
+
+def test_without_head_room_it_stays_small(slow: AdaptiveEngine) -> None:
+    """Or it would go to and fro: 33 is below 40, but not below 32."""
+    assert sizes(slow, took(33), 2 * FAST) == [SMALL] * (2 * FAST)
+
+
+def test_it_needs_many_frames_to_return(slow: AdaptiveEngine) -> None:
+    assert sizes(slow, took(10), FAST) == [SMALL] * (FAST - 1) + [LARGE]
+
+
+def test_a_limit_that_is_lifted_counts_at_once(slow: AdaptiveEngine) -> None:
+    slow.limit_ms = 0.0
+    assert sizes(slow, took(500), 2) == [LARGE] * 2
+
+
+@pytest.mark.parametrize("small", [(64, 128), (128, 192), (256, 384)])
+def test_sizes_that_do_not_fit(tiny: Manifest, engines: tuple[Engine, Engine], small: tuple[int, int]) -> None:
+    with pytest.raises(PanopticError, match=f"fallback_size {small[0]}x{small[1]} does not fit the size 128x192"):
+        AdaptiveEngine(engines[0], open_engine(tiny.with_size(*small)))
+
+
+def test_identities_survive_the_change(tiny: Manifest, engines: tuple[Engine, Engine]) -> None:
+    """A car that moves, and a person: there and back again, in grids of 32x48 and 16x24 cells."""
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    pipeline = Pipeline(engine, tiny, Tracker(tiny.labels))
+    tracks, grids = set(), set()
+    for frame in range(120):
+        moved = scene()
+        moved[32:48] = np.roll(moved[32:48], frame // 4, axis=1)
+        panoptic = pipeline(moved, frame * 33_000_000)
+        grids.add(engine.size)
+        tracks |= {(s.category, s.track) for s in panoptic.segments if s.track is not None}
+        engine.observe(took(50 if frame < 40 else 10))
+    assert grids == {LARGE, SMALL} and engine.size == LARGE
+    assert tracks == {(26, 1), (24, 2)}
