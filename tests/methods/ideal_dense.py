@@ -4,14 +4,17 @@ from functools import cache
 
 import numpy as np
 import torch
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from tests.methods.scene import LABELS, THINGS, Scene
 from training.methods.dense.decode import Decoder, DecoderSettings
-from training.methods.dense.network import Output
+from training.methods.dense.network import LEVELNESS_STRIDE, Output
 from training.methods.dense.targets import levelness_targets, truth_of
+from training.nets.boxes import cell_centres
 from training.nets.detector_targets import cell_targets
+from training.nets.fpn import STRIDES
 
 STRIDE = 8
 """Pixels per cell of a scene: those of P3, so that no box is interpolated between two objects."""
@@ -34,29 +37,48 @@ def decode(scene: Scene, **settings: float) -> tuple[np.ndarray, ...]:
         return tuple(part.numpy() for part in decoder(**settings)(output(scene)))
 
 
-def output(scene: Scene) -> Output:
-    """Boxes on all cells of objects, classes as sure as the scene says, levelness and semantics beyond doubt."""
+def output(scene: Scene, stride: int = STRIDE, ranges: list[int] = RANGES) -> Output:
+    """Boxes on all cells of objects, classes as sure as the scene says, levelness and semantics beyond doubt.
+
+    stride: pixels per cell of the scene. ranges: which boxes belong to which level. Cells beside an object have its box too, as a
+    network would, whose maps are smooth.
+    """
     semantic, instance = (torch.from_numpy(part).unsqueeze(0) for part in (scene.semantic, scene.instance))
     things = torch.tensor(THINGS)
-    truth = truth_of(semantic, instance, things, STRIDE, weak=False)
-    height, width = scene.semantic.shape
-    sizes = [(-(-height // step), -(-width // step)) for step in (1, 2, 4, 8, 16)]
-    cells = cell_targets(truth, sizes, RANGES)
+    truth = truth_of(semantic, instance, things, stride, weak=False)
+    height, width = (stride * side for side in scene.semantic.shape)
+    sizes = [(-(-height // step), -(-width // step)) for step in STRIDES]
+    cells = cell_targets(truth, sizes, ranges)
     positive, owner = cells.instance >= 0, cells.instance.clamp_min(0)
     confidence = torch.tensor([*scene.confidence, 0.0])[owner].float()  # a number for scenes without objects
     category = torch.cat([truth.category[0], torch.zeros(1, dtype=torch.long)])[owner]
     thing = one_hot((things.long().cumsum(0)[category] - 1).clamp_min(0), int(things.sum())).transpose(1, 2)
     logits = torch.where((thing > 0) & positive.unsqueeze(1), torch.logit(confidence).unsqueeze(1), -SURE)
-    level = levelness_targets(truth, (2 * height, 2 * width), RANGES).clamp_min(0)
+    level = levelness_targets(truth, (height // LEVELNESS_STRIDE, width // LEVELNESS_STRIDE), ranges).clamp_min(0)
+    owners = [owner[0, 0].numpy() for owner in split(cells.instance.unsqueeze(1), sizes)]
     known = one_hot(semantic + 1, len(LABELS) + 1)[..., 1:].permute(0, 3, 1, 2)  # void: no class is surer than another
     return Output(
         split(logits, sizes),
-        split(torch.where(cells.distances > 0, cells.distances, 1.0), sizes),
+        [distances(around, truth.box[0], step) for around, step in zip(owners, STRIDES)],
         split(torch.logit(cells.centerness.clamp(1e-5, 1 - 1e-5)).unsqueeze(1), sizes),
         SURE * one_hot(level, 6).permute(0, 3, 1, 2).float(),
         SURE * known.float(),
         embedding(truth.instance + len(LABELS), semantic),
     )
+
+
+def distances(owner: np.ndarray, box: Tensor, stride: int) -> Tensor:
+    """(1,4,h,w) to the sides of the box of each cell's object, or of the nearest one, at least a pixel.
+
+    owner: (h,w) the object that a cell of the level is a positive of, -1 none. box: (L,4).
+    """
+    if not (owner >= 0).any():
+        return torch.ones(1, 4, *owner.shape)
+    nearest = distance_transform_edt(owner < 0, return_distances=False, return_indices=True)
+    sides = box[torch.from_numpy(owner[tuple(nearest)])]  # h,w,4
+    x, y = (centre.view(owner.shape) for centre in cell_centres(*owner.shape, stride, box.device))
+    found = [x - sides[..., 0], y - sides[..., 1], sides[..., 2] - x, sides[..., 3] - y]
+    return torch.stack(found).unsqueeze(0).clamp_min(1)
 
 
 def split(cells: Tensor, sizes: list[tuple[int, int]]) -> list[Tensor]:

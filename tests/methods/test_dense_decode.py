@@ -12,7 +12,9 @@ from panoptic_ros.core import PanopticError
 from tests.methods import ideal_dense
 from tests.methods.scene import CAR, LABELS, PERSON, PICTURE, THINGS, Scene, draw, found_segments
 from training.methods.dense.decode import Decoder, DecoderSettings
-from training.methods.dense.network import Output
+from training.methods.dense.loss import LossSettings
+from training.methods.dense.method import Method, Settings
+from training.methods.dense.network import NetworkSettings, Output
 from training.nets.fpn import resample
 
 STRIDES = (8, 16, 32, 64, 128)
@@ -175,15 +177,16 @@ def test_two_objects_of_two_classes_with_one_box() -> None:
 
 @pytest.mark.parametrize("stride", [4, 2, 1])
 def test_finer_grids_decode_the_same_objects(stride: int) -> None:
-    """At the rims distances are interpolated between an object and what is beside it; inside they are exact."""
-    factor = 8 // stride
-    ids, category, *_ = run(ideal_dense.output(PICTURE), stride=stride)
-    wanted = ideal_dense.finer(PICTURE, factor)
-    assert ids.shape == wanted.semantic.shape
-    inner = ids.numpy()[factor // 2 :: factor, factor // 2 :: factor]
-    ids8, category8, *_ = run(ideal_dense.output(PICTURE))
-    assert category.tolist() == category8.tolist()
-    assert (inner == ids8.numpy()).mean() > 0.9
+    """At the rims what the two sides of an edge say is mixed."""
+    ids, category, *_ = (part.numpy() for part in run(ideal_dense.output(PICTURE), stride=stride))
+    coarse, coarse_category, *_ = (part.numpy() for part in run(ideal_dense.output(PICTURE)))
+    wanted = ideal_dense.finer(PICTURE, 8 // stride)
+    assert ids.shape == wanted.semantic.shape and category.tolist() == coarse_category.tolist()
+    for number in range(len(PICTURE.confidence)):
+        mask = wanted.instance == number
+        found = ids == coarse[PICTURE.instance == number][0]
+        assert (found & mask).sum() / (found | mask).sum() > 0.8
+    assert (ids == np.kron(coarse, np.ones((8 // stride,) * 2, np.uint8))).mean() > 0.9
 
 
 def test_slots_are_stuff_in_the_labels_order_and_then_boxes_by_score() -> None:
@@ -266,11 +269,41 @@ def test_whatever_a_network_says_decodes(contents: str) -> None:
         ({"detections": 50, "candidates": 40}, "detections is 50; expected 1..40"),
         ({"nms": 1.0}, "nms is 1.0"),
         ({"mask_threshold": 0.0}, "mask_threshold is 0.0"),
+        ({"stuff_threshold": math.nan}, "stuff_threshold is nan"),
+        ({"min_stuff_area": -5}, "min_stuff_area is -5"),
+        ({"score_threshold": 2.0}, "score_threshold is 2.0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(PanopticError, match=message):
         DecoderSettings(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"semantic_stride": 2}, "semantic_stride is 2; it can be 8, 4"),
+        ({"location_tower": 12}, "location_tower is 12; expected a multiple of 8"),
+        ({"semantic_tower": 0}, "semantic_tower is 0; expected a multiple of 8"),
+        ({"merge": -1}, "merge is -1; expected at least 0"),
+        ({"embedding": 0}, "embedding is 0; expected at least 1"),
+    ],
+)
+def test_sizes_that_make_no_network_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(PanopticError, match=message):
+        NetworkSettings(**settings)
+
+
+def test_a_levelness_map_that_nothing_trains_is_not_decoded_by() -> None:
+    loss = LossSettings(levelness=0, mask=0)
+    with pytest.raises(PanopticError, match="set settings.decoder.levelness to false"):
+        Settings(loss=loss)
+    Settings(loss=loss, decoder=DecoderSettings(levelness=False))
+
+
+def test_labels_without_things_are_refused() -> None:
+    with pytest.raises(PanopticError, match="no thing class"):
+        Method(Settings(), tuple(label for label in LABELS if not label.thing))
 
 
 def test_a_data_set_of_things_alone_has_no_stuff_slots() -> None:

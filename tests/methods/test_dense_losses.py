@@ -217,7 +217,10 @@ def test_what_is_ignored_moves_nothing() -> None:
         ({"ranges": [64, 128, 256]}, "expected 4 rising numbers"),
         ({"ranges": [64, 64, 128, 256]}, "expected 4 rising numbers"),
         ({"bootstrap": 0.0}, "bootstrap is 0.0"),
-        ({"box": -1.0}, "settings.loss.box is negative"),
+        ({"box": -1.0}, "settings.loss.box is -1.0; weights are 0 or more"),
+        ({"embedding": math.nan}, "settings.loss.embedding is nan"),
+        ({"temperature": 0.0}, "temperature is 0.0"),
+        ({"mask_threshold": -1.0}, "mask_threshold is -1.0"),
         ({"levelness": 0.0}, "mask needs settings.loss.levelness"),
     ],
 )

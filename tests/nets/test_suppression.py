@@ -1,9 +1,13 @@
 """Suppression inside the graph against plain greedy suppression, which looks at one box after the other."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
+from tests.nets.exported import runtimes
 from training.nets.detector import suppress
 
 THRESHOLD = 0.6
@@ -98,3 +102,23 @@ def test_boxes_that_are_not_valid_suppress_nothing_and_are_not_picked() -> None:
     box, valid = row(np.array([0, 1, 2])), np.array([False, True, True])
     assert found(box, np.zeros(3, int), valid, 3) == [1]
     assert found(box, np.zeros(3, int), np.zeros(3, bool), 3) == []
+
+
+@pytest.mark.parametrize("picks", [3, 24])
+def test_exported_suppression_is_greedy_too(picks: int, tmp_path: Path) -> None:
+    """In both runtimes: random sets of up to 24 boxes, and chains."""
+    rng = np.random.default_rng(picks)
+    sets = [random_set(rng) for _ in range(300)]
+    sets += [(row(2 * rng.permutation(24)), np.zeros(24, int), np.ones(24, bool)) for _ in range(20)]
+    parts = [np.zeros((len(sets), 24, 4), np.float32), np.zeros((len(sets), 24), int), np.zeros((len(sets), 24), bool)]
+    for number, boxes in enumerate(sets):
+        for part, values in zip(parts, boxes):
+            part[number, : len(values)] = values
+
+    def call(box: Tensor, category: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        return suppress(box.T, category, valid, THRESHOLD, picks)
+
+    for run in runtimes(call, tuple(map(torch.from_numpy, parts)), tmp_path).values():
+        for number, boxes in enumerate(sets):
+            kept, order = run(number)
+            assert order[kept].tolist() == greedy(*boxes, picks)

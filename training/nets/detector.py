@@ -36,6 +36,10 @@ class DetectionSettings:
             )
         if not 0 < self.nms < 1:
             raise PanopticError(f"settings.decoder.nms is {self.nms}; expected a number between 0 and 1")
+        if not 0 <= self.score_threshold < 1:
+            raise PanopticError(
+                f"settings.decoder.score_threshold is {self.score_threshold}; expected a number from 0 to below 1"
+            )
 
 
 class Boxes(NamedTuple):

@@ -44,6 +44,10 @@ class DecoderSettings(DetectionSettings):
             raise PanopticError(f"settings.decoder.stride is {self.stride}; it can be 8, 4, 2, 1")
         if not 0 < self.mask_threshold < 1:
             raise PanopticError(f"settings.decoder.mask_threshold is {self.mask_threshold}; expected a number between 0 and 1")
+        if not 0 <= self.stuff_threshold <= 1:
+            raise PanopticError(f"settings.decoder.stuff_threshold is {self.stuff_threshold}; expected a number from 0 to 1")
+        if self.min_stuff_area < 0:
+            raise PanopticError(f"settings.decoder.min_stuff_area is {self.min_stuff_area}; expected at least 0")
 
 
 class Decoder(nn.Module):

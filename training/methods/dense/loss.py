@@ -1,6 +1,7 @@
 """The losses of dense detections: those of FCOS (Tian et al. 2019) for boxes, and those of segments."""
 
-from dataclasses import dataclass, field, fields
+import math
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -51,9 +52,13 @@ class LossSettings:
             raise PanopticError(f"settings.loss.ranges is {self.ranges}; expected {len(STRIDES) - 1} rising numbers of pixels")
         if not 0 < self.bootstrap <= 1:
             raise PanopticError(f"settings.loss.bootstrap is {self.bootstrap}; it is a part of the cells, above 0 and up to 1")
-        negative = [f.name for f in fields(self) if f.name in WEIGHTS and getattr(self, f.name) < 0]
-        if negative:
-            raise PanopticError(f"settings.loss.{negative[0]} is negative; weights are 0 or more")
+        if not 0 < self.mask_threshold < 1:
+            raise PanopticError(f"settings.loss.mask_threshold is {self.mask_threshold}; expected a number between 0 and 1")
+        if not 0 < self.temperature < math.inf:
+            raise PanopticError(f"settings.loss.temperature is {self.temperature}; expected a number above 0")
+        for name in WEIGHTS:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise PanopticError(f"settings.loss.{name} is {getattr(self, name)}; weights are 0 or more")
         if self.mask and not self.levelness:
             raise PanopticError("settings.loss.mask needs settings.loss.levelness, which picks its boxes; set both to 0")
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-from panoptic_ros.core import Label
+from panoptic_ros.core import Label, PanopticError
 from training.methods.dense.decode import Decoder, DecoderSettings
 from training.methods.dense.loss import LossSettings, losses
 from training.methods.dense.network import Network, NetworkSettings
@@ -24,6 +24,12 @@ class Settings:
     loss: LossSettings = field(default_factory=LossSettings)
     decoder: DecoderSettings = field(default_factory=DecoderSettings)
 
+    def __post_init__(self) -> None:
+        if self.decoder.levelness and not self.loss.levelness:
+            raise PanopticError(
+                "settings.loss.levelness is 0, but the decoder asks a levelness map; set settings.decoder.levelness to false"
+            )
+
 
 class Method:
     """Dense detections for a data set's labels. `network` is all that learns; `grid_stride` is the pixels per cell of its
@@ -34,6 +40,8 @@ class Method:
     def __init__(self, settings: Settings, labels: tuple[Label, ...]) -> None:
         self.settings, self.labels = settings, labels
         self.things = torch.tensor([label.thing for label in labels])
+        if not self.things.any():
+            raise PanopticError("the labels have no thing class, which a detector needs")
         self.network = Network(settings.network, len(labels), int(self.things.sum()))
         self.grid_stride = settings.loss.grid_stride
         self.slots = int((~self.things).sum()) + settings.decoder.detections

@@ -36,6 +36,12 @@ class NetworkSettings:
     semantic_stride: int = 8
 
     def __post_init__(self) -> None:
+        for name in ("semantic_tower", "location_tower"):
+            if getattr(self, name) < 8 or getattr(self, name) % 8:
+                raise PanopticError(f"settings.network.{name} is {getattr(self, name)}; expected a multiple of 8")
+        for name, least in (("pyramid", 1), ("depth", 1), ("merge", 0), ("embedding", 1)):
+            if getattr(self, name) < least:
+                raise PanopticError(f"settings.network.{name} is {getattr(self, name)}; expected at least {least}")
         if self.semantic_stride not in (8, 4):
             raise PanopticError(f"settings.network.semantic_stride is {self.semantic_stride}; it can be 8, 4")
 
