@@ -20,7 +20,7 @@ from training.evaluate import PER_FRAME
 from training.metrics.report import percent
 
 USE = (
-    "Trained from random weights on rendered scenes alone: it shows that the whole chain works and is the start for training on "
+    "Trained on rendered scenes alone, without weights from elsewhere: it shows that the whole chain works and is the start for training on "
     "your own data. It has never seen a photograph, and nothing is claimed about its quality on one."
 )
 

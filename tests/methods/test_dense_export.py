@@ -73,6 +73,13 @@ def test_tensorrt_lists_every_operator(exported: Path) -> None:
     assert problems(to_half(graph, model.network_output)) == []
 
 
+def test_no_operator_works_more_where_there_are_more_objects(exported: Path) -> None:
+    graph = onnx.load(exported / onnx_export.ONNX).graph
+    assert not {"NonMaxSuppression", "NonZero", "Unique", "Compress", "If", "Loop", "Scan"} & {
+        node.op_type for node in graph.node
+    }
+
+
 def test_every_backend_agrees_with_torch(exported: Path, method: Method) -> None:
     found = onnx_export.verify(exported, method.graph().eval(), pictures())
     assert set(found) == {"openvino", "onnxruntime"}
