@@ -89,7 +89,6 @@ class Node:
         ahead: Aside | None = None,
     ) -> None:
         self.last: Answer | None = None
-        self.waiting_since_s: float | None = None
         self._convert = convert
         self._pipeline = pipeline
         self._publish = publish
@@ -123,13 +122,18 @@ class Node:
     def paused(self, reason: str) -> None:
         self._health.paused = reason
 
+    @property
+    def waiting_since_s(self) -> float | None:
+        """Since when an image waits, or those that it replaced; of `time.monotonic`. None if none does."""
+        return self._health.waiting_since_s
+
     def receive(self, message: Any) -> None:
         """Takes a sensor_msgs/Image or CompressedImage of any middleware; one that still waits is dropped for it."""
         with self._changed:
             self._arrive()
             now_s, now_ns = time.monotonic(), self._now_ns()
             if self._waiting is None:
-                self.waiting_since_s = now_s
+                self._health.waiting_since_s = now_s
             else:
                 self._dropped_newer += 1
             job = self._waiting = _Job(message, now_s, stamp_ns(message.header) or now_ns, self._convert)
@@ -156,7 +160,7 @@ class Node:
         with self._changed:
             self._health.start_anew()
             self._dropped_newer += self._waiting is not None
-            self._waiting = self.waiting_since_s = None
+            self._waiting = self._health.waiting_since_s = None
 
     def step(self, timeout_s: float) -> bool:
         """Answers the newest message, waiting up to `timeout_s` for one. False if none came."""
@@ -204,7 +208,7 @@ class Node:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None, timeout_s)
             job, self._waiting = self._waiting, None
-            self.waiting_since_s = None
+            self._health.waiting_since_s = None
             self._health.working_since_s = None if job is None else time.monotonic()
             return job
 

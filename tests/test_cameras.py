@@ -152,6 +152,20 @@ def test_news_are_of_the_camera_that_has_some() -> None:
     assert index == 1 and re.match("no image on /1 for", report.message)
 
 
+def test_a_camera_behind_an_engine_that_hangs_is_in_trouble_too() -> None:
+    """Images that take the place of one that waits have waited as long."""
+    both, nodes, _ = cameras(2)
+    for node in nodes:
+        node.settings = Settings(max_silence_s=0.3)
+    for sec in range(5):
+        nodes[1].receive(image(sec))
+        time.sleep(0.1)
+    message = both.reports()[1][1].message
+    assert re.fullmatch(r"an image on /1 waits for 0\.[4-9] s", message), message
+    both.step(0)
+    assert both.reports()[1][1].level == OK
+
+
 def test_a_worker_answers_all_until_it_is_stopped() -> None:
     both, nodes, order = cameras(2)
     worker = Worker(both.step)

@@ -185,9 +185,11 @@ def test_signals_end_it_cleanly(node: "subprocess.Popen[str]", domain: int, numb
 @pytest.mark.parametrize("reader_leaves", [True, False])
 def test_signals_end_it_when_nobody_reads_what_it_prints(tiny_folder: Path, domain: int, reader_leaves: bool) -> None:
     """A pipe whose reader has gone, and one that is full."""
-    code = "from panoptic_ros.commands import run; run.STATUS_PERIOD_S = 0.01; from panoptic_ros.__main__ import main; exit(main())"
-    arguments = ["run", "--model", str(tiny_folder), *place(domain)]
-    with subprocess.Popen([sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, env=environment()) as process:
+    chatty = (
+        "import panoptic_ros.__main__ as program, panoptic_ros.commands.run as run; run.STATUS_PERIOD_S = 0.01; program.main()"
+    )
+    command = [sys.executable, "-c", chatty, "run", "--model", str(tiny_folder), *place(domain)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
         fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
         if reader_leaves:
             process.stdout.close()
