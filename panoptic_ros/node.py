@@ -71,7 +71,7 @@ class Node:
     now_ns: the clock that image stamps are compared with. convert: image message -> (H, W, 3) RGB frame.
     publishers: who sends on the topic, in words, for the report on its silence. changed: the lock, which the nodes of several
     cameras share. aside: what publishes the rest of an answer; without it `step` does. ahead: what converts images that wait, if
-    there are cores for it. `last` is the last answer.
+    there are cores for it. `last` is the last answer since it was started anew.
     """
 
     def __init__(
@@ -156,11 +156,11 @@ class Node:
             self._dropped_newer += count
 
     def start_anew(self) -> None:
-        """For an input that is only just listened to: silence counts from now on, and what still waits is dropped."""
+        """For an input that is only just listened to: silence counts from now on; what waits is dropped, `last` forgotten."""
         with self._changed:
             self._health.start_anew()
             self._dropped_newer += self._waiting is not None
-            self._waiting = self._health.waiting_since_s = None
+            self._waiting = self._health.waiting_since_s = self.last = None
 
     def step(self, timeout_s: float) -> bool:
         """Answers the newest message, waiting up to `timeout_s` for one. False if none came."""

@@ -114,6 +114,22 @@ def test_a_paused_camera_is_of_no_round() -> None:
     assert skew(trio) == "p50 9.00 p99 9.00"
 
 
+def test_what_was_answered_before_a_pause_is_of_no_round() -> None:
+    """Of the first camera; of both, when the second comes back first, and the first only has its turn a second later."""
+    for pausing in (1, 2):
+        both, nodes, _ = cameras(2)
+        nodes[0].receive(at(0))
+        both.step(0)
+        for reason in ("nobody subscribes", ""):
+            for node in nodes[:pausing]:
+                node.start_anew()
+                node.paused = reason
+        for index, ms in ((1, 900), (0, 909)):
+            nodes[index].receive(at(ms))
+            both.step(0)
+        assert skew(both) == "p50 9.00 p99 9.00"
+
+
 def test_one_camera_has_no_skew() -> None:
     alone, (node,), _ = cameras(1)
     node.receive(at(10))

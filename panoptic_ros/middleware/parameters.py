@@ -80,12 +80,7 @@ PARAMETERS = (
     Parameter("min_area", 0, "things with fewer pixels become void", True, 0, 1 << 30),
     *(_tracker(field.name, field.default) for field in fields(TrackerSettings)),
     Parameter(
-        "diagnostics.max_silence_s",
-        _SETTINGS.max_silence_s,
-        "without an image or its answer for longer is an error",
-        True,
-        0.1,
-        3600.0,
+        "diagnostics.max_silence_s", _SETTINGS.max_silence_s, "without image or answer for longer is an error", True, 0.1, 3600.0
     ),
     _limit("warn_latency_ms", "median latency from arrival to publication that is a warning"),
     _limit("error_latency_ms", "median latency from arrival to publication that is an error"),
