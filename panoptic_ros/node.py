@@ -60,8 +60,10 @@ class _Job:
 
     def prepare(self) -> None:
         """What is wrong with the message comes out when it is answered."""
+        begin_ns = time.monotonic_ns()
         with suppress(Exception):
             self.frame()
+        trace.report(("convert",), (begin_ns, time.monotonic_ns()), self.taken_ns)
 
 
 class Node:
@@ -176,7 +178,7 @@ class Node:
             return True
         self._finish(Answer(job.taken_ns, stages_ms))
         if rest is not None:
-            self._leave(rest)
+            self._leave(job.taken_ns, rest)
         return True
 
     @property
@@ -248,23 +250,25 @@ class Node:
             self._health.took(answer.stages_ms)
             self.last = answer
 
-    def _leave(self, rest: Rest) -> None:
+    def _leave(self, taken_ns: int, rest: Rest) -> None:
         """To whoever publishes what nobody waits for."""
         if self._aside is None:
-            self._publish_rest(rest)
-        elif not self._aside.put(self, lambda: self._publish_rest(rest)):
+            self._publish_rest(taken_ns, rest)
+        elif not self._aside.put(self, lambda: self._publish_rest(taken_ns, rest)):
             with self._changed:
                 self._not_drawn += 1
 
-    def _publish_rest(self, rest: Rest) -> None:
-        begin = time.monotonic()
+    def _publish_rest(self, taken_ns: int, rest: Rest) -> None:
+        begin_ns = time.monotonic_ns()
         fault: Exception | None = None
         try:
             missing = rest()
         except Exception as error:  # as with frames
             missing, fault = {"pictures": f"{type(error).__name__}: {error}"}, error
+        end_ns = time.monotonic_ns()
+        trace.report(("aside",), (begin_ns, end_ns), taken_ns)
         with self._changed:
-            self._health.took({"aside": (time.monotonic() - begin) * 1e3})
+            self._health.took({"aside": (end_ns - begin_ns) / 1e6})
             for what, why in missing.items():
                 self._health.complain(what, why)
                 self._log(what, why, fault)

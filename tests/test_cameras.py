@@ -224,14 +224,14 @@ def test_the_next_image_is_converted_while_one_is_worked_on() -> None:
         at_work.set()
         assert go_on.wait(10)
 
-    ahead = Aside()
+    ahead = Aside("ahead")
     node = Node(Pipeline(), publish, "/image", convert=convert, ahead=ahead)
     worker = Worker(node.step)
     node.receive(image(0))
     assert at_work.wait(10)
     for sec, encoding in ((1, "odd"), (2, "mono8")):
         node.receive(image(sec, encoding=encoding))
-        wait_for(lambda wanted=sec: converted[-1] == (wanted, "aside"))
+        wait_for(lambda wanted=sec: converted[-1] == (wanted, "ahead"))
     go_on.set()
     wait_for(lambda: node.counts.answered == 2)
     worker.stop()
@@ -263,7 +263,7 @@ def test_pictures_wait_and_answers_do_not() -> None:
 
         return draw
 
-    aside = Aside()
+    aside = Aside("aside")
     node = Node(Pipeline(), publish, "/image", aside=aside)
     for sec in range(5):
         node.receive(image(sec))

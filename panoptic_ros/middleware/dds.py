@@ -44,7 +44,7 @@ class DdsNode:
         reliable: bool = False,
         adaptive: AdaptiveEngine | None = None,
     ) -> None:
-        changed, self._aside, self._ahead = threading.Condition(), Aside(), spare_thread(info)
+        changed, self._aside, self._ahead = threading.Condition(), Aside("aside"), spare_thread(info)
 
         def stream(topics: Topics) -> Stream:
             depths = Depths() if topics.depth else None

@@ -45,7 +45,7 @@ class Opened:
         self.hardware = self._info.get("device", "")
         self._publishers: list[Any] = []
         self._pipelines: list[Pipeline] = []
-        self._changed, self._aside, self._ahead = Condition(), Aside(), spare_thread(self._info)
+        self._changed, self._aside, self._ahead = Condition(), Aside("aside"), spare_thread(self._info)
         self.streams = tuple(map(self._stream, topics))
         self.cameras = Cameras([stream.core for stream in self.streams], self._changed, self._adaptive)
         self.apply(values)

@@ -46,8 +46,8 @@ def spare_thread(engine: Mapping[str, str]) -> Aside | None:
     """One to convert images while the engine is at work, if that leaves a core free. engine: its description."""
     threads, cores = engine.get("threads", ""), len(os.sched_getaffinity(0))
     if threads == "-":  # it runs elsewhere
-        return Aside() if cores > 1 else None
-    return Aside() if threads.isdecimal() and int(threads) < cores else None
+        return Aside("ahead") if cores > 1 else None
+    return Aside("ahead") if threads.isdecimal() and int(threads) < cores else None
 
 
 def topics_of(cameras: str, image: str, depth: str = "", camera_info: str = "") -> tuple[Topics, ...]:
