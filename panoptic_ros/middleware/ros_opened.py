@@ -16,6 +16,7 @@ from panoptic_ros.middleware.outputs import Outputs
 from panoptic_ros.middleware.ros_inputs import Inputs
 from panoptic_ros.middleware.ros_transport import RosTransport, converter
 from panoptic_ros.middleware.streams import Stream, Topics, spare_thread
+from panoptic_ros.middleware.twins import Twins
 from panoptic_ros.node import Node
 from panoptic_ros.overload import AdaptiveEngine
 from panoptic_ros.pipeline import Pipeline
@@ -98,7 +99,7 @@ class Opened:
             now_ns=lambda: int(self._node.get_clock().now().nanoseconds), convert=self._convert,
             publishers=lambda: self._inputs.senders(topics.image), changed=self._changed, aside=self._aside, ahead=self._ahead,
         )  # fmt: skip
-        return Stream(topics, core, outputs, depths)
+        return Stream(topics, core, outputs, depths, Twins(core.receive))
 
     def _advertise(self, *args: Any, **options: Any) -> Any:
         self._publishers.append(self._node.create_lifecycle_publisher(*args, **options))

@@ -8,6 +8,7 @@ from panoptic_ros.aside import Aside
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import Outputs
+from panoptic_ros.middleware.twins import Twins
 from panoptic_ros.node import Node
 
 PLACE = "{camera}"
@@ -34,12 +35,13 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The way of one camera's images through the node."""
+    """The way of one camera's images through the node; `twins` is where it begins."""
 
     topics: Topics
     core: Node
     outputs: Outputs
     depths: Depths | None
+    twins: Twins
 
 
 def spare_thread(engine: Mapping[str, str]) -> Aside | None:
