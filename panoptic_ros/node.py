@@ -67,7 +67,7 @@ class _Job:
 
 
 class Node:
-    """One thread calls `step` in a loop; `receive`, `reject`, `counts` and `report` may be called from any thread.
+    """One thread calls `step` in a loop; what else there is may be called from any thread.
 
     input_name: the topic, for messages to people. info: what the report adds, such as the engine's description.
     now_ns: the clock that image stamps are compared with. convert: image message -> (H, W, 3) RGB frame.
@@ -149,6 +149,12 @@ class Node:
         with self._changed:
             self._arrive()
             self._drop(error)
+
+    def complain(self, what: str, why: str, fault: Exception | None = None) -> None:
+        """Something that is no image could not be used, or was left out of an answer: for report and log."""
+        with self._changed:
+            self._health.complain(what, why)
+            self._log(what, why, fault)
 
     def miss(self, count: int) -> None:
         """Counts messages that the middleware had no room for: they came faster than even `receive` takes them."""
@@ -270,8 +276,7 @@ class Node:
         with self._changed:
             self._health.took({"aside": (end_ns - begin_ns) / 1e6})
             for what, why in missing.items():
-                self._health.complain(what, why)
-                self._log(what, why, fault)
+                self.complain(what, why, fault)
 
     def _drop(self, error: Exception) -> None:
         expected = isinstance(error, PanopticError)

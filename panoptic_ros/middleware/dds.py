@@ -108,18 +108,19 @@ class _Inputs:
         self._raw = Reader(participant, raw, types.Image, qos) if raw == image else None
         self._compressed = Reader(participant, raw + COMPRESSED, types.CompressedImage, qos)
         self.images: list[Reader[Any]] = [*([self._raw] if self._raw else []), self._compressed]
-        self._others: list[tuple[Reader[Any], Callable[[Any], None]]] = []
+        self._others: list[tuple[str, Reader[Any], Callable[[Any], None]]] = []
         if stream.depths is not None:
+            depth, info = stream.topics.depth, stream.topics.camera_info
             self._others = [
-                (Reader(participant, stream.topics.depth, types.Image), stream.depths.receive_depth),
-                (Reader(participant, stream.topics.camera_info, types.CameraInfo), stream.depths.receive_info),
+                (depth, Reader(participant, depth, types.Image), stream.depths.receive_depth),
+                (info, Reader(participant, info, types.CameraInfo), stream.depths.receive_info),
             ]
 
     def pump(self) -> None:
         """Hands over what has arrived."""
         core, twins = self._core, self._twins
-        for reader, receive in self._others:
-            _drain(reader, receive, core.reject)
+        for topic, reader, receive in self._others:
+            _drain(reader, receive, lambda error, topic=topic: core.complain(f"messages on {topic}", str(error)))
         if self._raw is not None:
             _drain(self._raw, twins.receive_raw, core.reject)
             core.miss(self._raw.overflow())
