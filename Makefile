@@ -18,7 +18,7 @@ test: $(VENV)/.test
 	$(RUN) pytest $(ARGS)
 
 soak: $(VENV)/.runtime
-	$(RUN) tests.soak --report docs/soak.md $(ARGS)
+	$(RUN) tests.soak $(ARGS)
 
 $(VENV)/.runtime: setup.py | $(VENV)/bin/python
 	@echo "installing the runtime into $(VENV)"

@@ -10,13 +10,16 @@ _STOP_S = 5.0
 
 
 class Aside:
-    """A thread that does the newest job of each owner; one that waits is dropped for it. Owners take turns."""
+    """A thread that does the newest job of each owner; one that waits is dropped for it. Owners take turns.
 
-    def __init__(self) -> None:
+    name: of the thread, in traces.
+    """
+
+    def __init__(self, name: str) -> None:
         self._changed = Condition()
         self._jobs: dict[Hashable, Callable[[], None]] = {}
         self._ending = False
-        self._thread = Thread(target=self._work, name="aside", daemon=True)
+        self._thread = Thread(target=self._work, name=name, daemon=True)
         self._thread.start()
 
     def put(self, owner: Hashable, job: Callable[[], None]) -> bool:

@@ -34,11 +34,11 @@ class Cameras:
         if node is None:
             return False
         before = node.last
-        answered = node.step(0)
-        if node.last is not None and node.last is not before:
+        answered, last = node.step(0), node.last
+        if last is not None and last is not before:
             self._note(node)
             if self._engine is not None:
-                self._engine.observe(node.last.stages_ms)
+                self._engine.observe(last.stages_ms)
         return answered
 
     @property
@@ -63,9 +63,10 @@ class Cameras:
     def _note(self, node: Node) -> None:
         with self._changed:
             self._round.add(node)
-            listening = [other for other in self.nodes if not other.paused]
+            listening = {other: other.last for other in self.nodes if not other.paused}
+            self._round = {other for other in self._round if listening.get(other) is not None}
             if len(listening) > 1 and self._round.issuperset(listening):
-                stamps_ns = [other.last.stamp_ns for other in listening if other.last is not None]
+                stamps_ns = [last.stamp_ns for last in listening.values() if last is not None]
                 self._skews_ms.append((max(stamps_ns) - min(stamps_ns)) / 1e6)
                 self._round.clear()
 

@@ -17,7 +17,7 @@ _WINDOW = 128
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """max_silence_s: without an image, or at work on one, for longer, the report is an error.
+    """max_silence_s: without an image, at work on one, or with one that waits, for longer, the report is an error.
 
     warn_latency_ms, error_latency_ms: of the median from arrival to publication; warn_age_ms, error_age_ms: of the newest
     image when it arrives, by its stamp. 0 sets no limit. log_interval_s: between lines on bad frames.
@@ -57,13 +57,15 @@ class Report:
 class Health:
     """What has happened of late. It has no lock; its node has one.
 
-    input_name: the topic, for messages to people. publishers: who sends on it, in words. `working_since_s` and `age_ms`, of the
-    newest image when it arrived, are set by the node, as is `paused`: why nothing is to be answered.
+    input_name: the topic, for messages to people. publishers: who sends on it, in words. `working_since_s`, `waiting_since_s`
+    (since when an image waits, or those that it replaced) and `age_ms`, of the newest image when it arrived, are set by the node,
+    as is `paused`: why nothing is to be answered.
     """
 
     def __init__(self, input_name: str, publishers: Callable[[], str]) -> None:
         self.settings, self.paused = Settings(), ""
         self.working_since_s: float | None = None
+        self.waiting_since_s: float | None = None
         self.age_ms = 0.0
         self._input_name, self._publishers = input_name, publishers
         self._started_s = time.monotonic()
@@ -133,9 +135,9 @@ class Health:
     def _silence(self, counts: Counts) -> str:
         """What has been silent for too long, if anything."""
         limit_s = self.settings.max_silence_s
-        working_s = time.monotonic() - self.working_since_s if self.working_since_s is not None else 0.0
-        if working_s > limit_s:
-            return f"an image on {self._input_name} is being worked on for {working_s:.1f} s"
+        for what, since_s in (("is being worked on", self.working_since_s), ("waits", self.waiting_since_s)):
+            if since_s is not None and time.monotonic() - since_s > limit_s:
+                return f"an image on {self._input_name} {what} for {time.monotonic() - since_s:.1f} s"
         silent_s = time.monotonic() - max(self._arrivals_s[-1] if self._arrivals_s else 0.0, self._started_s)
         if silent_s <= limit_s:
             return ""

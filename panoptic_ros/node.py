@@ -60,18 +60,20 @@ class _Job:
 
     def prepare(self) -> None:
         """What is wrong with the message comes out when it is answered."""
+        begin_ns = time.monotonic_ns()
         with suppress(Exception):
             self.frame()
+        trace.report(("convert",), (begin_ns, time.monotonic_ns()), self.taken_ns)
 
 
 class Node:
-    """One thread calls `step` in a loop; `receive`, `reject`, `counts` and `report` may be called from any thread.
+    """One thread calls `step` in a loop; what else there is may be called from any thread.
 
     input_name: the topic, for messages to people. info: what the report adds, such as the engine's description.
     now_ns: the clock that image stamps are compared with. convert: image message -> (H, W, 3) RGB frame.
     publishers: who sends on the topic, in words, for the report on its silence. changed: the lock, which the nodes of several
     cameras share. aside: what publishes the rest of an answer; without it `step` does. ahead: what converts images that wait, if
-    there are cores for it. `last` is the last answer.
+    there are cores for it. `last` is the last answer since it was started anew.
     """
 
     def __init__(
@@ -89,7 +91,6 @@ class Node:
         ahead: Aside | None = None,
     ) -> None:
         self.last: Answer | None = None
-        self.waiting_since_s: float | None = None
         self._convert = convert
         self._pipeline = pipeline
         self._publish = publish
@@ -123,13 +124,18 @@ class Node:
     def paused(self, reason: str) -> None:
         self._health.paused = reason
 
+    @property
+    def waiting_since_s(self) -> float | None:
+        """Since when an image waits, or those that it replaced; of `time.monotonic`. None if none does."""
+        return self._health.waiting_since_s
+
     def receive(self, message: Any) -> None:
         """Takes a sensor_msgs/Image or CompressedImage of any middleware; one that still waits is dropped for it."""
         with self._changed:
             self._arrive()
             now_s, now_ns = time.monotonic(), self._now_ns()
             if self._waiting is None:
-                self.waiting_since_s = now_s
+                self._health.waiting_since_s = now_s
             else:
                 self._dropped_newer += 1
             job = self._waiting = _Job(message, now_s, stamp_ns(message.header) or now_ns, self._convert)
@@ -144,6 +150,12 @@ class Node:
             self._arrive()
             self._drop(error)
 
+    def complain(self, what: str, why: str, fault: Exception | None = None) -> None:
+        """Something that is no image could not be used, or was left out of an answer: for report and log."""
+        with self._changed:
+            self._health.complain(what, why)
+            self._log(what, why, fault)
+
     def miss(self, count: int) -> None:
         """Counts messages that the middleware had no room for: they came faster than even `receive` takes them."""
         with self._changed:
@@ -152,11 +164,11 @@ class Node:
             self._dropped_newer += count
 
     def start_anew(self) -> None:
-        """For an input that is only just listened to: silence counts from now on, and what still waits is dropped."""
+        """For an input that is only just listened to: silence counts from now on; what waits is dropped, `last` forgotten."""
         with self._changed:
             self._health.start_anew()
             self._dropped_newer += self._waiting is not None
-            self._waiting = self.waiting_since_s = None
+            self._waiting = self._health.waiting_since_s = self.last = None
 
     def step(self, timeout_s: float) -> bool:
         """Answers the newest message, waiting up to `timeout_s` for one. False if none came."""
@@ -172,7 +184,7 @@ class Node:
             return True
         self._finish(Answer(job.taken_ns, stages_ms))
         if rest is not None:
-            self._leave(rest)
+            self._leave(job.taken_ns, rest)
         return True
 
     @property
@@ -204,7 +216,7 @@ class Node:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None, timeout_s)
             job, self._waiting = self._waiting, None
-            self.waiting_since_s = None
+            self._health.waiting_since_s = None
             self._health.working_since_s = None if job is None else time.monotonic()
             return job
 
@@ -244,26 +256,27 @@ class Node:
             self._health.took(answer.stages_ms)
             self.last = answer
 
-    def _leave(self, rest: Rest) -> None:
+    def _leave(self, taken_ns: int, rest: Rest) -> None:
         """To whoever publishes what nobody waits for."""
         if self._aside is None:
-            self._publish_rest(rest)
-        elif not self._aside.put(self, lambda: self._publish_rest(rest)):
+            self._publish_rest(taken_ns, rest)
+        elif not self._aside.put(self, lambda: self._publish_rest(taken_ns, rest)):
             with self._changed:
                 self._not_drawn += 1
 
-    def _publish_rest(self, rest: Rest) -> None:
-        begin = time.monotonic()
+    def _publish_rest(self, taken_ns: int, rest: Rest) -> None:
+        begin_ns = time.monotonic_ns()
         fault: Exception | None = None
         try:
             missing = rest()
         except Exception as error:  # as with frames
             missing, fault = {"pictures": f"{type(error).__name__}: {error}"}, error
+        end_ns = time.monotonic_ns()
+        trace.report(("aside",), (begin_ns, end_ns), taken_ns)
         with self._changed:
-            self._health.took({"aside": (time.monotonic() - begin) * 1e3})
+            self._health.took({"aside": (end_ns - begin_ns) / 1e6})
             for what, why in missing.items():
-                self._health.complain(what, why)
-                self._log(what, why, fault)
+                self.complain(what, why, fault)
 
     def _drop(self, error: Exception) -> None:
         expected = isinstance(error, PanopticError)

@@ -11,6 +11,9 @@ from panoptic_ros.core import Engine, PanopticError, Slots
 _SLOW_FRAMES, _FAST_FRAMES = 15, 60
 """Answers that are looked at before a change to the small size, and before one back."""
 
+_MAX_PATIENCE = 64 * _FAST_FRAMES
+"""The most answers before a change back: at 30 Hz about two minutes."""
+
 _HEAD_ROOM = 0.8
 """Share of the limit that the large size has to be expected to stay below."""
 
@@ -19,8 +22,9 @@ class AdaptiveEngine:
     """One model opened in two input sizes; the small one answers while the median latency exceeds `limit_ms`.
 
     See `core.Engine`; `size` and `description` are those of the one that answers. limit_ms: 0 always takes the large one; may be
-    replaced at any time. `run` and `observe` belong to one thread. Raises PanopticError unless the small size is smaller and of
-    the same shape, so that a frame lies in both alike.
+    replaced at any time. A change back that does not hold for 2 * _FAST_FRAMES answers doubles how many the next one takes, for
+    what images wait at the large size depends on when they come, too. `run` and `observe` belong to one thread. Raises
+    PanopticError unless the small size is smaller and of the same shape, so that a frame lies in both alike.
     """
 
     def __init__(self, large: Engine, small: Engine, limit_ms: float = 0.0) -> None:
@@ -32,6 +36,7 @@ class AdaptiveEngine:
         self.limit_ms = limit_ms
         self._large, self._small = large, small
         self._growth = (height * width) / (small_height * small_width)
+        self._patience = _FAST_FRAMES
         self._take(large, "")
 
     def run(self, image: np.ndarray) -> Slots:
@@ -43,7 +48,10 @@ class AdaptiveEngine:
     def observe(self, stages_ms: Mapping[str, float]) -> None:
         """Chooses the size of the next frame. stages_ms: of the last answer, `total` from arrival to publication."""
         limit_ms, total_ms = self.limit_ms, stages_ms["total"]
+        self._answers += 1
         if self._active is self._large:
+            if self._answers == 2 * _FAST_FRAMES:
+                self._patience = _FAST_FRAMES
             self._latencies_ms.append(total_ms)
             found_ms = median(self._latencies_ms)
             if 0 < limit_ms < found_ms and len(self._latencies_ms) == _SLOW_FRAMES:
@@ -52,13 +60,15 @@ class AdaptiveEngine:
         # The engine's time grows at most with its pixels, and so does the time that images wait for it.
         self._latencies_ms.append(total_ms + (self._growth - 1) * (stages_ms["engine"] + stages_ms["wait"]))
         expected_ms = median(self._latencies_ms)
-        if not limit_ms or (expected_ms < _HEAD_ROOM * limit_ms and len(self._latencies_ms) == _FAST_FRAMES):
+        if not limit_ms or (expected_ms < _HEAD_ROOM * limit_ms and self._answers >= self._patience):
+            self._patience = min(2 * self._patience, _MAX_PATIENCE)
             self._take(self._large, "")
 
     def _take(self, engine: Engine, reason: str) -> None:
         self._active, self.reason = engine, reason
         self.size, self.description = engine.size, engine.description
         self._latencies_ms: deque[float] = deque(maxlen=_FAST_FRAMES if reason else _SLOW_FRAMES)
+        self._answers = 0
 
 
 def _text(engine: Engine) -> str:

@@ -20,7 +20,7 @@ def busy(aside: Aside) -> threading.Event:
 
 
 def test_the_newest_of_each_owner_in_turns() -> None:
-    aside, done = Aside(), []
+    aside, done = Aside("aside"), []
     go_on = busy(aside)
     puts = [aside.put(owner, lambda job=owner + str(number): done.append(job)) for number in range(3) for owner in "ab"]
     go_on.set()
@@ -29,7 +29,7 @@ def test_the_newest_of_each_owner_in_turns() -> None:
 
 
 def test_whoever_puts_does_not_wait() -> None:
-    aside = Aside()
+    aside = Aside("aside")
     go_on = busy(aside)
     begin_s = time.monotonic()
     aside.put("a", lambda: None)
@@ -39,7 +39,7 @@ def test_whoever_puts_does_not_wait() -> None:
 
 
 def test_a_job_that_fails_costs_itself() -> None:
-    aside, done = Aside(), []
+    aside, done = Aside("aside"), []
     aside.put("a", lambda: 1 / 0)
     aside.put("b", lambda: done.append("b"))
     aside.stop()

@@ -114,6 +114,22 @@ def test_a_paused_camera_is_of_no_round() -> None:
     assert skew(trio) == "p50 9.00 p99 9.00"
 
 
+def test_what_was_answered_before_a_pause_is_of_no_round() -> None:
+    """Of the first camera; of both, when the second comes back first, and the first only has its turn a second later."""
+    for pausing in (1, 2):
+        both, nodes, _ = cameras(2)
+        nodes[0].receive(at(0))
+        both.step(0)
+        for reason in ("nobody subscribes", ""):
+            for node in nodes[:pausing]:
+                node.start_anew()
+                node.paused = reason
+        for index, ms in ((1, 900), (0, 909)):
+            nodes[index].receive(at(ms))
+            both.step(0)
+        assert skew(both) == "p50 9.00 p99 9.00"
+
+
 def test_one_camera_has_no_skew() -> None:
     alone, (node,), _ = cameras(1)
     node.receive(at(10))
@@ -150,6 +166,20 @@ def test_news_are_of_the_camera_that_has_some() -> None:
     time.sleep(0.15)
     ((index, report),) = both.news()
     assert index == 1 and re.match("no image on /1 for", report.message)
+
+
+def test_a_camera_behind_an_engine_that_hangs_is_in_trouble_too() -> None:
+    """Images that take the place of one that waits have waited as long."""
+    both, nodes, _ = cameras(2)
+    for node in nodes:
+        node.settings = Settings(max_silence_s=0.3)
+    for sec in range(5):
+        nodes[1].receive(image(sec))
+        time.sleep(0.1)
+    message = both.reports()[1][1].message
+    assert re.fullmatch(r"an image on /1 waits for 0\.[4-9] s", message), message
+    both.step(0)
+    assert both.reports()[1][1].level == OK
 
 
 def test_a_worker_answers_all_until_it_is_stopped() -> None:
@@ -194,14 +224,14 @@ def test_the_next_image_is_converted_while_one_is_worked_on() -> None:
         at_work.set()
         assert go_on.wait(10)
 
-    ahead = Aside()
+    ahead = Aside("ahead")
     node = Node(Pipeline(), publish, "/image", convert=convert, ahead=ahead)
     worker = Worker(node.step)
     node.receive(image(0))
     assert at_work.wait(10)
     for sec, encoding in ((1, "odd"), (2, "mono8")):
         node.receive(image(sec, encoding=encoding))
-        wait_for(lambda wanted=sec: converted[-1] == (wanted, "aside"))
+        wait_for(lambda wanted=sec: converted[-1] == (wanted, "ahead"))
     go_on.set()
     wait_for(lambda: node.counts.answered == 2)
     worker.stop()
@@ -233,7 +263,7 @@ def test_pictures_wait_and_answers_do_not() -> None:
 
         return draw
 
-    aside = Aside()
+    aside = Aside("aside")
     node = Node(Pipeline(), publish, "/image", aside=aside)
     for sec in range(5):
         node.receive(image(sec))

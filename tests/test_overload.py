@@ -86,6 +86,32 @@ def test_a_limit_that_is_lifted_counts_at_once(slow: AdaptiveEngine) -> None:
     assert sizes(slow, took(500), 2) == [LARGE] * 2
 
 
+def changes_s(engine: AdaptiveEngine, large_ms: float, seconds: float) -> list[float]:
+    """When the size changes, with a camera of 30 Hz of which the newest image wins, and a small size of a quarter."""
+    free_ms, image, found = 0.0, 0, []
+    while free_ms < seconds * 1e3:
+        image = max(image + 1, int(free_ms * 30 / 1e3))
+        came_ms, before = image * 1e3 / 30, engine.size
+        begin_ms, took_ms = max(free_ms, came_ms), large_ms if before == LARGE else large_ms / 4
+        free_ms = begin_ms + took_ms
+        engine.observe(took(free_ms - came_ms, took_ms, begin_ms - came_ms))
+        found += [free_ms / 1e3] if engine.size != before else []
+    return found
+
+
+def test_it_does_not_go_to_and_fro(engines: tuple[Engine, Engine]) -> None:
+    """At the large size images queue, for 36 ms are more than one in 33; at the small one none waits, and 36 ms would do."""
+    engine = AdaptiveEngine(*engines, limit_ms=50)
+    changes = changes_s(engine, 36, 900)
+    assert len(changes) > 4 and len([at for at in changes if at > 600]) <= 6
+    assert changes[1] - changes[0] < 2.1 and changes[3] - changes[2] > 3.9  # 60 and 120 answers
+    while engine.size == SMALL:  # it still returns
+        assert changes_s(engine, 20, 300)
+    assert not changes_s(engine, 20, 60)  # and after this has held, it is as quick as at first:
+    fell, returned = changes_s(engine, 36, 5)[:2]
+    assert returned - fell < 2.1
+
+
 @pytest.mark.parametrize("small", [(64, 128), (128, 192), (256, 384)])
 def test_sizes_that_do_not_fit(tiny: Manifest, engines: tuple[Engine, Engine], small: tuple[int, int]) -> None:
     with pytest.raises(PanopticError, match=f"fallback_size {small[0]}x{small[1]} does not fit the size 128x192"):

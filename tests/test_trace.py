@@ -1,6 +1,7 @@
 """The trace of a node: parsed, each frame's slices nest, do not overlap, and add up."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import tiny_engine
 
 from panoptic_ros import trace
+from panoptic_ros.aside import Aside
 from panoptic_ros.core import Engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware.dds_types import Header, Image, Time
@@ -52,7 +54,7 @@ def nested(events: list[dict]) -> bool:
 
 
 def test_slices_of_a_frame_nest_and_add_up(recorded: trace.Trace, tiny: Manifest, engine: Engine, tmp_path: Path) -> None:
-    node = Node(Pipeline(engine, tiny, Tracker(tiny.labels)), lambda *_: {}, "/image")
+    node = Node(Pipeline(engine, tiny, Tracker(tiny.labels)), lambda *_: None, "/image")
     node.receive(image(1))
     for sec in range(2, 12):
         node.step(0)
@@ -77,6 +79,27 @@ def test_slices_of_a_frame_nest_and_add_up(recorded: trace.Trace, tiny: Manifest
     assert np.median(totals_ms) == pytest.approx(node.latency_ms()[0], abs=1e-3)
     for tid in {event["tid"] for event in events}:  # also of different frames, or the picture would be wrong
         assert nested([event for event in events if event["tid"] == tid])
+
+
+def test_what_is_done_beside_the_answers_has_tracks_of_its_own(recorded: trace.Trace, tiny: Manifest, engine: Engine) -> None:
+    def draw() -> dict[str, str]:
+        time.sleep(0.01)
+        return {}
+
+    aside, ahead = Aside("aside"), Aside("ahead")
+    node = Node(Pipeline(engine, tiny), lambda *_: draw, "/image", aside=aside, ahead=ahead)
+    node.receive(image(1))
+    node.step(0)
+    for beside in (aside, ahead):
+        beside.stop()
+    events = recorded.events("tiny")
+    names = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    spans = {names[event["tid"]]: event for event in events if event["ph"] == "X"}
+    assert {track: (spans[track]["name"], spans[track]["args"]["frame"]) for track in ("aside", "ahead")} == {
+        "aside": ("aside", 1_000_000_000),
+        "ahead": ("convert", 1_000_000_000),
+    }
+    assert spans["aside"]["dur"] >= 10e3 and spans["ahead"]["dur"] > 0
 
 
 def test_tracks_are_threads_and_the_queue(recorded: trace.Trace) -> None:

@@ -2,7 +2,10 @@
 
 import argparse
 import logging
+import os
+import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from panoptic_ros import trace
@@ -17,6 +20,7 @@ from panoptic_ros.pipeline import Pipeline, Thresholds
 from panoptic_ros.tracker import Tracker
 
 STATUS_PERIOD_S = 5.0
+_LAST_WORD_S = 2.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,20 +69,21 @@ def main(args: argparse.Namespace) -> int:
 
     info = {"model": model.model, **engine.description}
     node = DdsNode(join_domain(args), topics, pipeline, model.labels, info, args.reliable, adaptive)
-    print(" ".join(f"{key}={value}" for key, value in info.items()), flush=True)
+    _say(" ".join(f"{key}={value}" for key, value in info.items()))
     if args.trace:
         trace.write(args.trace, [])  # what cannot be written is said now
         trace.current = trace.Trace()
-    watcher = threading.Thread(target=_watch, args=(node, stop), daemon=True)
+    over = threading.Event()
+    threading.Thread(target=_hand_on, args=(stop, node), daemon=True).start()
+    watcher = threading.Thread(target=_watch, args=(node, over), daemon=True)
     watcher.start()
     try:
         node.run(args.max_frames)
     finally:
         if trace.current:
             trace.write(args.trace, trace.current.events(f"panoptic_ros {model.model}"))
-    stop.set()
-    watcher.join()
-    _print(node)
+    over.set()
+    watcher.join(_LAST_WORD_S)  # no longer, where nobody reads what it says
     return 0
 
 
@@ -89,16 +94,29 @@ def _adaptive(args: argparse.Namespace, model: Manifest, engine: Engine) -> Adap
     return AdaptiveEngine(engine, open_as(args, model.with_size(*args.fallback_size)), args.max_latency_ms)
 
 
-def _watch(node: DdsNode, stop: threading.Event) -> None:
-    """Prints the status every now and then, and hands a signal on."""
-    while not stop.wait(STATUS_PERIOD_S):
-        _print(node)
+def _hand_on(stop: threading.Event, node: DdsNode) -> None:
+    """A signal ends the node. In a thread that does nothing else, since those that print may be kept waiting."""
+    stop.wait()
     node.stop()
+
+
+def _watch(node: DdsNode, over: threading.Event) -> None:
+    """Prints the status every now and then, and at the end."""
+    while not over.wait(STATUS_PERIOD_S):
+        _print(node)
+    _print(node)
 
 
 def _print(node: DdsNode) -> None:
     for stream in node.streams:
-        print(status(stream), flush=True)
+        _say(status(stream))
+
+
+def _say(line: str) -> None:
+    """Whoever read it may have gone. Unbuffered, so that nothing is left for Python to fall over when it ends."""
+    if sys.stdout is not None:
+        with suppress(OSError):
+            os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
 def status(stream: Stream) -> str:

@@ -18,12 +18,11 @@ from panoptic_ros.middleware.dds_endpoints import EVERY_SAMPLE, SENSOR_DATA, Arr
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import COMPRESSED, Outputs
 from panoptic_ros.middleware.streams import Stream, Topics, spare_thread
+from panoptic_ros.middleware.twins import Twins
 from panoptic_ros.node import Node, Pipeline
 from panoptic_ros.overload import AdaptiveEngine
 
 _WAIT_S = 0.1
-_TWIN_S = 1.0
-"""For as long as this after a raw image, the compressed ones are its twins. A camera that died still counts as a publisher."""
 
 
 class DdsNode:
@@ -44,14 +43,14 @@ class DdsNode:
         reliable: bool = False,
         adaptive: AdaptiveEngine | None = None,
     ) -> None:
-        changed, self._aside, self._ahead = threading.Condition(), Aside(), spare_thread(info)
+        changed, self._aside, self._ahead = threading.Condition(), Aside("aside"), spare_thread(info)
 
         def stream(topics: Topics) -> Stream:
             depths = Depths() if topics.depth else None
             outputs = Outputs(DdsTransport(participant), labels, topics.prefix("/panoptic/"), depths)
             outputs.announce(time.time_ns())
             core = Node(pipeline(), outputs.publish, topics.image, info, changed=changed, aside=self._aside, ahead=self._ahead)
-            return Stream(topics, core, outputs, depths)
+            return Stream(topics, core, outputs, depths, Twins(core.receive))
 
         self.streams = tuple(map(stream, cameras))
         self._cameras = Cameras([stream.core for stream in self.streams], changed, adaptive)
@@ -104,33 +103,32 @@ class _Inputs:
     """What one camera sends. `images` are the readers to wait for."""
 
     def __init__(self, participant: DomainParticipant, stream: Stream, qos: Qos) -> None:
-        image, self._core = stream.topics.image, stream.core
+        image, self._core, self._twins = stream.topics.image, stream.core, stream.twins
         raw = image.removesuffix(COMPRESSED)
         self._raw = Reader(participant, raw, types.Image, qos) if raw == image else None
         self._compressed = Reader(participant, raw + COMPRESSED, types.CompressedImage, qos)
         self.images: list[Reader[Any]] = [*([self._raw] if self._raw else []), self._compressed]
-        self._raw_came_s = -_TWIN_S
-        self._others: list[tuple[Reader[Any], Callable[[Any], None]]] = []
+        self._others: list[tuple[str, Reader[Any], Callable[[Any], None]]] = []
         if stream.depths is not None:
+            depth, info = stream.topics.depth, stream.topics.camera_info
             self._others = [
-                (Reader(participant, stream.topics.depth, types.Image), stream.depths.receive_depth),
-                (Reader(participant, stream.topics.camera_info, types.CameraInfo), stream.depths.receive_info),
+                (depth, Reader(participant, depth, types.Image), stream.depths.receive_depth),
+                (info, Reader(participant, info, types.CameraInfo), stream.depths.receive_info),
             ]
 
     def pump(self) -> None:
         """Hands over what has arrived."""
-        core = self._core
-        for reader, receive in self._others:
-            _drain(reader, receive, core.reject)
+        core, twins = self._core, self._twins
+        for topic, reader, receive in self._others:
+            _drain(reader, receive, lambda error, topic=topic: core.complain(f"messages on {topic}", str(error)))
         if self._raw is not None:
-            if _drain(self._raw, core.receive, core.reject):
-                self._raw_came_s = time.monotonic()
+            _drain(self._raw, twins.receive_raw, core.reject)
             core.miss(self._raw.overflow())
-        if self._raw is not None and self._raw.publishers and time.monotonic() - self._raw_came_s < _TWIN_S:
+        if self._raw is not None and self._raw.publishers and not twins.raw_is_silent:
             _drain(self._compressed, _ignore, _ignore)
             self._compressed.overflow()
         else:
-            _drain(self._compressed, core.receive, core.reject)
+            _drain(self._compressed, twins.receive_compressed, core.reject)
             core.miss(self._compressed.overflow())
 
 
@@ -138,9 +136,7 @@ def _ignore(_: Any) -> None:
     """The twin of a raw image."""
 
 
-def _drain(reader: Reader[Any], receive: Callable[[Any], None], reject: Callable[[PanopticError], None]) -> bool:
-    """Whether there was a message."""
-    found = False
+def _drain(reader: Reader[Any], receive: Callable[[Any], None], reject: Callable[[PanopticError], None]) -> None:
     while True:
         try:
             message = reader.take()
@@ -148,6 +144,5 @@ def _drain(reader: Reader[Any], receive: Callable[[Any], None], reject: Callable
             reject(error)
             continue
         if message is None:
-            return found
+            return
         receive(message)
-        found = True

@@ -79,7 +79,9 @@ PARAMETERS = (
     Parameter("min_score", 0.0, "things that score less become void", True, 0.0, 1.0),
     Parameter("min_area", 0, "things with fewer pixels become void", True, 0, 1 << 30),
     *(_tracker(field.name, field.default) for field in fields(TrackerSettings)),
-    Parameter("diagnostics.max_silence_s", _SETTINGS.max_silence_s, "without an image for longer is an error", True, 0.1, 3600.0),
+    Parameter(
+        "diagnostics.max_silence_s", _SETTINGS.max_silence_s, "without image or answer for longer is an error", True, 0.1, 3600.0
+    ),
     _limit("warn_latency_ms", "median latency from arrival to publication that is a warning"),
     _limit("error_latency_ms", "median latency from arrival to publication that is an error"),
     _limit("warn_age_ms", "age of an arriving image, by its stamp, that is a warning"),

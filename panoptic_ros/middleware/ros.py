@@ -125,6 +125,7 @@ class PanopticNode(LifecycleNode):
         if self._frames is not None:
             self._frames.close()
         self._opened = self._frames = None
+        self._forget_worker()
 
     def _begin(self) -> None:
         assert self._opened is not None
@@ -136,8 +137,14 @@ class PanopticNode(LifecycleNode):
         self._attend(self._opened)
 
     def _wait_for_worker(self) -> None:
-        if self._worker is not None and self._worker.alive:
+        if not self._forget_worker():
             raise PanopticError("an image is still being worked on since the node was active")
+
+    def _forget_worker(self) -> bool:
+        """For it holds the engine. False if it is still at work."""
+        if self._worker is not None and not self._worker.alive:
+            self._worker = None
+        return self._worker is None
 
     def _halt(self) -> bool:
         """False if the worker is still busy."""
@@ -195,7 +202,8 @@ class PanopticNode(LifecycleNode):
                 self._diagnose(report, opened.streams[index])
         elif self._ticks % _TICKS_A_REPORT == 0:
             state = self._state_machine.current_state[1]
-            self._diagnose(Report(ERROR, self._trouble, {}) if self._trouble else Report(OK, state, {}))
+            for stream in self._opened.streams if self._opened is not None else [None]:
+                self._diagnose(Report(ERROR, self._trouble, {}) if self._trouble else Report(OK, state, {}), stream)
 
     def _attend(self, opened: Opened) -> None:
         """Listens to the inputs that there is a reason to listen to."""
@@ -216,7 +224,7 @@ class PanopticNode(LifecycleNode):
     def _topics(self, stream: Stream, wanted: set[str]) -> dict[str, Any]:
         """See Inputs.listen."""
         topics = stream.topics
-        chosen = self._inputs.of_images(topics.image, stream.core.receive)
+        chosen = self._inputs.of_images(topics.image, stream.twins)
         if stream.depths is not None and wanted & OUTPUTS_3D:
             chosen[topics.depth] = (CLASSES["Image"], DEPTH_QUEUE, stream.depths.receive_depth)
             chosen[topics.camera_info] = (CLASSES["CameraInfo"], DEPTH_QUEUE, stream.depths.receive_info)

@@ -14,6 +14,7 @@ from panoptic_ros.middleware.ros_transport import (
     sensor_data,
     warn_incompatible,
 )
+from panoptic_ros.middleware.twins import Twins
 
 Receive = Callable[[Any], None]
 
@@ -39,13 +40,15 @@ class Inputs:
         """Raises what rclpy raises for an impossible name or quality of service."""
         self._node.destroy_subscription(self._subscribe(topic, CLASSES["Image"], 1, lambda _: None))
 
-    def of_images(self, topic: str, receive: Receive) -> dict[str, tuple[Any, int, Receive]]:
-        """The compressed images are taken where nobody publishes the raw ones."""
-        if topic.endswith(COMPRESSED):
-            return {topic: (CLASSES["CompressedImage"], 1, receive)}
-        if not self._publishers(topic) and self._publishers(topic + COMPRESSED):
-            return {topic + COMPRESSED: (CLASSES["CompressedImage"], 1, receive)}
-        return {topic: (CLASSES["Image"], 1, receive)}
+    def of_images(self, topic: str, twins: Twins) -> dict[str, tuple[Any, int, Receive]]:
+        """The compressed images are taken where nobody publishes the raw ones, and besides them while those are silent."""
+        name = topic.removesuffix(COMPRESSED)
+        raw = {name: (CLASSES["Image"], 1, twins.receive_raw)}
+        compressed = {name + COMPRESSED: (CLASSES["CompressedImage"], 1, twins.receive_compressed)}
+        offered = self._publishers(name + COMPRESSED)
+        if name != topic or (offered and not self._publishers(name)):
+            return compressed
+        return raw | compressed if offered and twins.raw_is_silent else raw
 
     def senders(self, topic: str) -> str:
         """Who publishes the images, for people."""

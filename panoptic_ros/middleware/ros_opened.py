@@ -16,6 +16,7 @@ from panoptic_ros.middleware.outputs import Outputs
 from panoptic_ros.middleware.ros_inputs import Inputs
 from panoptic_ros.middleware.ros_transport import RosTransport, converter
 from panoptic_ros.middleware.streams import Stream, Topics, spare_thread
+from panoptic_ros.middleware.twins import Twins
 from panoptic_ros.node import Node
 from panoptic_ros.overload import AdaptiveEngine
 from panoptic_ros.pipeline import Pipeline
@@ -45,7 +46,7 @@ class Opened:
         self.hardware = self._info.get("device", "")
         self._publishers: list[Any] = []
         self._pipelines: list[Pipeline] = []
-        self._changed, self._aside, self._ahead = Condition(), Aside(), spare_thread(self._info)
+        self._changed, self._aside, self._ahead = Condition(), Aside("aside"), spare_thread(self._info)
         self.streams = tuple(map(self._stream, topics))
         self.cameras = Cameras([stream.core for stream in self.streams], self._changed, self._adaptive)
         self.apply(values)
@@ -98,7 +99,7 @@ class Opened:
             now_ns=lambda: int(self._node.get_clock().now().nanoseconds), convert=self._convert,
             publishers=lambda: self._inputs.senders(topics.image), changed=self._changed, aside=self._aside, ahead=self._ahead,
         )  # fmt: skip
-        return Stream(topics, core, outputs, depths)
+        return Stream(topics, core, outputs, depths, Twins(core.receive))
 
     def _advertise(self, *args: Any, **options: Any) -> Any:
         self._publishers.append(self._node.create_lifecycle_publisher(*args, **options))

@@ -8,6 +8,7 @@ from panoptic_ros.aside import Aside
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware.depth import Depths
 from panoptic_ros.middleware.outputs import Outputs
+from panoptic_ros.middleware.twins import Twins
 from panoptic_ros.node import Node
 
 PLACE = "{camera}"
@@ -34,20 +35,21 @@ class Topics:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The way of one camera's images through the node."""
+    """The way of one camera's images through the node; `twins` is where it begins."""
 
     topics: Topics
     core: Node
     outputs: Outputs
     depths: Depths | None
+    twins: Twins
 
 
 def spare_thread(engine: Mapping[str, str]) -> Aside | None:
     """One to convert images while the engine is at work, if that leaves a core free. engine: its description."""
     threads, cores = engine.get("threads", ""), len(os.sched_getaffinity(0))
     if threads == "-":  # it runs elsewhere
-        return Aside() if cores > 1 else None
-    return Aside() if threads.isdecimal() and int(threads) < cores else None
+        return Aside("ahead") if cores > 1 else None
+    return Aside("ahead") if threads.isdecimal() and int(threads) < cores else None
 
 
 def topics_of(cameras: str, image: str, depth: str = "", camera_info: str = "") -> tuple[Topics, ...]:

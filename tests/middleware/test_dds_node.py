@@ -1,9 +1,11 @@
 """The node in a process of its own, over DDS on the loopback interface: arguments in, messages out."""
 
+import fcntl
 import json
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from dds_client import OUTPUTS, Client, free_domain, place, running
+from dds_client import OUTPUTS, Client, environment, free_domain, place, running
 from tiny_engine import scene
 
 from panoptic_ros.core import Label, Panoptic
@@ -158,7 +160,12 @@ def test_raw_wins_over_its_compressed_twin(node: "subprocess.Popen[str]", domain
         message = raw(sec, scene())
         client.ask(RAW, message)
         client.send(COMPRESSED, messages.jpeg_image(types, message.header, scene()))
-    assert since(before, client.counts())["received"] == 3
+    time.sleep(1.1)  # slower than 1 Hz, the one that comes first is answered
+    message = raw(5, scene())
+    client.ask(COMPRESSED, messages.jpeg_image(types, message.header, scene()))
+    client.send(RAW, message)
+    client.ask(RAW, raw(6, scene()))
+    assert since(before, client.counts())["received"] == 5
 
 
 def test_compressed_speaks_for_a_raw_topic_that_fell_silent(node: "subprocess.Popen[str]", domain: int) -> None:
@@ -178,6 +185,28 @@ def test_signals_end_it_cleanly(node: "subprocess.Popen[str]", domain: int, numb
     assert node.returncode == 0
     received, answered = map(int, re.findall(r"received (\d+), answered (\d+), dropped 0 for newer ones and 0 bad", output)[-1])
     assert received == answered >= 2
+
+
+@pytest.mark.parametrize("reader_leaves", [True, False])
+def test_signals_end_it_when_nobody_reads_what_it_prints(tiny_folder: Path, domain: int, reader_leaves: bool) -> None:
+    """A pipe whose reader has gone, and one that is full."""
+    chatty = (
+        "import panoptic_ros.__main__ as program, panoptic_ros.commands.run as run; run.STATUS_PERIOD_S = 0.01; program.main()"
+    )
+    command = [sys.executable, "-c", chatty, "run", "--model", str(tiny_folder), *place(domain)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as process:
+        fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, 4096)
+        if reader_leaves:
+            process.stdout.close()
+        client = Client(domain, "/panoptic/segments")
+        client.advertise(RAW, raw(0, scene()))
+        time.sleep(1)  # more than it has lines for
+        client.ask(RAW, raw(1, scene()))
+        process.terminate()
+        try:
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
 
 
 def test_ends_after_max_frames_on_a_topic_of_choice(tiny_folder: Path, domain: int) -> None:

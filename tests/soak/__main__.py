@@ -1,6 +1,7 @@
-"""Faults injected into a running node, in rounds: `python -m tests.soak --minutes 60 --report docs/soak.md`."""
+"""Faults injected into a running node, in rounds: `python -m tests.soak --minutes 60`."""
 
 import argparse
+import shlex
 import shutil
 import signal
 import sys
@@ -28,7 +29,7 @@ def main() -> int:
     args.log.parent.mkdir(parents=True, exist_ok=True)
     args.log.write_text("")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # with the other processes
-    settings = Settings(args.rate, args.hold, args.recovery, args.memory_mib << 20, args.seed)
+    settings = Settings(args.rate, args.hold, args.recovery, args.memory_mib << 20, args.seed, tuple(shlex.split(args.node)))
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(_copied(args.model, Path(folder)), args.domain, args.log, settings)
         try:
@@ -66,8 +67,11 @@ def _copied(name: str, folder: Path) -> manifest.Manifest:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0, help="a round that has begun is ended (default: %(default)s)")
-    parser.add_argument("--report", type=Path, default=Path("out/soak.md"), help="Markdown; its picture goes beside it")
+    parser.add_argument(
+        "--report", type=Path, default=Path("out/soak.md"), help="Markdown; its picture goes beside it (default: %(default)s)"
+    )
     parser.add_argument("--log", type=Path, default=Path("out/soak.log"), help="what the node prints (default: %(default)s)")
+    parser.add_argument("--node", default="", metavar="ARGS", help="more for the node, such as --node='--precision int8'")
     parser.add_argument("--model", default="hle_mnv2", help="name of a model, or its folder (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="of the camera (default: %(default)s)")
     parser.add_argument("--hold", type=float, default=4.0, metavar="S", help="how long a fault lasts (default: %(default)s)")

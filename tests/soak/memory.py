@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 from statistics import median
 
@@ -29,7 +30,9 @@ def sample(pid: int, time_s: float) -> Sample | None:
 
 
 def ends(samples: Sequence[Sample]) -> tuple[float, float]:
-    """MiB of private memory: medians of the first and of the last tenth of the samples."""
+    """MiB of private memory: medians of the first and of the last tenth of the samples; NaN of none."""
+    if not samples:
+        return nan, nan
     count = max(1, len(samples) // _SHARE)
     first, last = (median(s.private_mib for s in part) for part in (samples[:count], samples[-count:]))
     return first, last

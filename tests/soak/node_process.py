@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from tests.soak.camera import TOPIC
@@ -15,10 +16,10 @@ _TRACE = "Traceback"
 
 
 class NodeProcess:
-    """Starts it at once. log: what it prints, appended."""
+    """Starts it at once. log: what it prints, appended. more: arguments."""
 
-    def __init__(self, model: Path, domain: int, log: Path) -> None:
-        command = [sys.executable, "-m", "panoptic_ros", "run", "--model", str(model), "--image", TOPIC]
+    def __init__(self, model: Path, domain: int, log: Path, more: Sequence[str] = ()) -> None:
+        command = [sys.executable, "-m", "panoptic_ros", "run", "--model", str(model), "--image", TOPIC, *more]
         self._log, self._begin = log, log.stat().st_size if log.exists() else 0
         with log.open("a") as out:
             self._process = subprocess.Popen(

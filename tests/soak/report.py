@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import date
+from math import nan
 from pathlib import Path
 
 from panoptic_ros.commands.machine import describe_machine
@@ -84,17 +85,18 @@ def _numbers(account: Account) -> list[int]:
 def _life(number: int, life: Life) -> list[object]:
     first, last = life.private_mib
     growth = f"{life.growth:+.1%}" if life.judged else "too short to say"
-    minutes = (life.samples[-1].time_s - life.samples[0].time_s) / 60
+    seen = life.samples or [Sample(0.0, nan, nan)]
+    minutes = (seen[-1].time_s - seen[0].time_s) / 60
     return [
         number, f"{minutes:.1f}", f"{life.start_up_s:.1f}", len(life.identities), f"{first:.1f}", f"{last:.1f}", growth,
-        f"{life.samples[-1].resident_mib:.0f}",
+        f"{seen[-1].resident_mib:.0f}",
     ]  # fmt: skip
 
 
 def curve(lives: Sequence[Sequence[Sample]]) -> str:
     """SVG: private memory of each life over time, from zero."""
     samples = [sample for life in lives for sample in life]
-    end_s, top_mib = max(s.time_s for s in samples), max(s.private_mib for s in samples)
+    end_s, top_mib = max((s.time_s for s in samples), default=0.0), max((s.private_mib for s in samples), default=1.0)
     across, up = (_WIDTH - 2 * _MARGIN) / max(end_s, 1e-9), (_HEIGHT - 2 * _MARGIN) / top_mib
     points = (
         " ".join(f"{_MARGIN + s.time_s * across:.1f},{_HEIGHT - _MARGIN - s.private_mib * up:.1f}" for s in life)

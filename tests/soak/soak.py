@@ -54,7 +54,7 @@ class Life:
     @property
     def judged(self) -> bool:
         """Long enough to say that it grows."""
-        return self.samples[-1].time_s - self.warm_s >= JUDGED_S
+        return bool(self.samples) and self.samples[-1].time_s - self.warm_s >= JUDGED_S
 
     def faults(self) -> list[str]:
         grown = [f"its memory grew by {self.growth:.1%}"] if self.judged and self.growth > GROWTH else []
@@ -76,7 +76,7 @@ class Episode:
 class Settings:
     """rate_hz: of the camera. hold_s: how long faults last. recovery_s: the most that one may cost after its end.
 
-    memory_bytes: that memory pressure takes at most. seed: of the order of the faults, and of what is random in them.
+    memory_bytes: that memory pressure takes at most. seed: of what is random. node: its arguments, which leave its topics alone.
     """
 
     rate_hz: float
@@ -84,6 +84,7 @@ class Settings:
     recovery_s: float
     memory_bytes: int
     seed: int
+    node: tuple[str, ...] = ()
 
 
 class Soak:
@@ -112,7 +113,7 @@ class Soak:
         self._participant = join(domain, LOOPBACK)
         self.planner = Planner(self._participant, model.labels, self._on_answer, self.complain)
         self.camera = Camera(domain)
-        self.node = NodeProcess(self.folder, domain, log)
+        self.node = NodeProcess(self.folder, domain, log, settings.node)
         self.lives.append(Life())
 
     def start(self) -> None:
@@ -140,7 +141,7 @@ class Soak:
         """A new life, until the node says that it listens; the camera goes on meanwhile."""
         self.ledger.abandon()
         self.complain(*self.node.traces())
-        self.node = NodeProcess(self.folder, self.domain, self.log)
+        self.node = NodeProcess(self.folder, self.domain, self.log, self.settings.node)
         self.lives.append(Life())
         self._wait_for_node()
 

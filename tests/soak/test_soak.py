@@ -59,6 +59,13 @@ def test_a_crash_is_found(tiny_folder: Path, tmp_path: Path) -> None:
     assert "the node ended with status -11" in said and "**Violations: " in said
 
 
+def test_a_node_that_does_not_start_is_named(tiny_folder: Path, tmp_path: Path) -> None:
+    with soak(tiny_folder, tmp_path, "--node=--max-frames 0") as process:
+        said, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "the node does not start" in said.splitlines()[-1] and "--max-frames 0 is not possible" in said
+
+
 def node_of(pid: int) -> int:
     """The child of the soak that runs the node."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

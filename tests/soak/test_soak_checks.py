@@ -1,12 +1,16 @@
 """The checks of the soak find what they are for: on drawn sequences with known faults."""
 
+import time
+from pathlib import Path
+
 import pytest
 
 from panoptic_ros.node import Counts
 from tests.soak.identities import Identities
 from tests.soak.ledger import Account, Ledger
 from tests.soak.memory import Sample, ends
-from tests.soak.report import curve, verdict
+from tests.soak.node_process import NodeProcess
+from tests.soak.report import _life, curve, verdict
 from tests.soak.soak import Life
 
 S = 1_000_000_000
@@ -88,6 +92,22 @@ def test_memory_is_judged_after_the_warm_up() -> None:
     leaking = life(*[100.0] * 70, *[102.1] * 10)
     assert leaking.faults() == ["its memory grew by 2.1%"]
     assert life(*[100.0] * 20, *[150.0] * 20).faults() == []  # too short to say
+
+
+def test_a_life_that_ended_before_anyone_looked() -> None:
+    """It is said what ended it, not that nothing is known of its memory."""
+    brief = Life(start_up_s=0.5)
+    assert brief.faults() == [] and not brief.judged
+    assert _life(2, brief) == [2, "0.0", "0.5", 0, "nan", "nan", "too short to say", "nan"]
+    assert "<polyline" in curve([[]])
+
+
+def test_the_node_gets_more_arguments(tmp_path: Path) -> None:
+    node, deadline_s = NodeProcess(tmp_path, 1, tmp_path / "log", ["--max-frames", "0"]), time.monotonic() + 60
+    while not node.ended:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
+    assert "status 2" in node.faults()[0] and "--max-frames 0 is not possible" in node.faults()[0]
 
 
 def test_report_of_faults_and_curve() -> None:
