@@ -20,8 +20,8 @@ from training.evaluate import PER_FRAME
 from training.metrics.report import percent
 
 USE = (
-    "Trained on rendered scenes alone, without weights from elsewhere: it shows that the whole chain works and is the start for training on "
-    "your own data. It has never seen a photograph, and nothing is claimed about its quality on one."
+    "Trained on rendered scenes alone, without weights from elsewhere: it shows that the whole chain works and is the start for "
+    "training on your own data. It has never seen a photograph, and nothing is claimed about its quality on one."
 )
 
 MEASURED = "measured.json"
