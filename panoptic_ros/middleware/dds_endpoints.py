@@ -27,13 +27,17 @@ _ANY = SampleState.Any | ViewState.Any | InstanceState.Any
 _RELIABLE = Policy.Reliability.Reliable(max_blocking_time=duration(milliseconds=100))
 _XCDR1 = Policy.DataRepresentation(use_cdrv0_representation=True)
 
-# A history of the last few would be overwritten without a word: what finds no room here is counted.
-_ROOM = Policy.ResourceLimits(max_samples=32)
+# A history of the last few would be overwritten without a word, and samples have no numbers: what finds no room here is counted.
+# It is the newest that finds none, so the room is small; an image of 4K takes 25 MB of it.
+_ROOM = Policy.ResourceLimits(max_samples=8)
 
 SENSOR_DATA = Qos(Policy.Reliability.BestEffort, Policy.Durability.Volatile, Policy.History.KeepAll, _ROOM, _XCDR1)
 """As a subscriber; matches every publisher, as that of REP-2003 does."""
 EVERY_SAMPLE = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(20), _XCDR1)
-"""As a subscriber to recordings: what the network loses is sent again. Matches reliable publishers only."""
+"""As a subscriber to recordings: what the network loses is sent again. Matches reliable publishers only.
+
+What nobody takes is overwritten after 20 more, and not counted: what finds no room is sent, and counted, again and again.
+"""
 SYSTEM_DEFAULT = Qos(_RELIABLE, Policy.Durability.Volatile, Policy.History.KeepLast(10), _XCDR1)
 """As a publisher, REP-2003; matches every volatile subscriber."""
 LATCHED = Qos(
