@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 
@@ -136,17 +137,17 @@ def test_an_interrupt_keeps_what_was_measured(tiny_folder: Path, clip: Path) -> 
     """The second combination takes for ever; SIGINT goes to all its processes, as from a terminal."""
     report = clip.parent / "bench.json"
     slow = f"""
-import sys
+import sys, time
 from panoptic_ros.__main__ import main
 from panoptic_ros.commands import bench
-measure = bench._in_own_process
-def patient(choice, pid):
-    if pid == 2:
-        choice.frames = 10**9
+measure = bench.measure
+def patient(model, *rest):
+    if model.size == (64, 128):
         print("begun", flush=True)
-    return measure(choice, pid)
+        time.sleep(600)
+    return measure(model, *rest)
+bench.measure = patient  # also in the processes that it starts
 if __name__ == "__main__":
-    bench._in_own_process = patient
     sys.exit(main(["bench", "--model", {str(tiny_folder)!r}, "--input", {str(clip)!r}, "--frames", "5", "--json", {str(report)!r},
                    "--size", "64x96", "64x128"]))
 """
@@ -156,11 +157,14 @@ if __name__ == "__main__":
     process = subprocess.Popen(
         [sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
-    assert process.stdout is not None and process.stdout.readline() == "begun\n"
-    time.sleep(0.5)
-    os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(60) == 130
-    assert [run["size"] for run in json.loads(report.read_text())["runs"]] == [[64, 96]]
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "begun\n"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait(60) == 130
+        assert [run["size"] for run in json.loads(report.read_text())["runs"]] == [[64, 96]]
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_a_process_that_dies_is_no_end_of_all(tiny_folder: Path, clip: Path) -> None:
