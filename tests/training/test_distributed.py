@@ -99,7 +99,7 @@ def test_torchrun_s_two_processes_learn_what_one_does_for_fifty_steps(arguments:
         [*torchrun, *arguments, steps, "--out", str(two)], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert len(losses(one)) == 50 and losses(one)[-1] < losses(one)[0]
+    assert len(losses(one)) == 50 and sum(losses(one)[-10:]) < sum(losses(one)[:10])
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
 
 
