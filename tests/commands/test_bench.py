@@ -137,7 +137,7 @@ def test_an_interrupt_keeps_what_was_measured(tiny_folder: Path, clip: Path) -> 
     """The second combination takes for ever; SIGINT goes to all its processes, as from a terminal."""
     report = clip.parent / "bench.json"
     slow = f"""
-import sys, time
+import signal, sys, time
 from panoptic_ros.__main__ import main
 from panoptic_ros.commands import bench
 measure = bench.measure
@@ -148,6 +148,7 @@ def patient(model, *rest):
     return measure(model, *rest)
 bench.measure = patient  # also in the processes that it starts
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has background jobs ignore it, and so the tests
     sys.exit(main(["bench", "--model", {str(tiny_folder)!r}, "--input", {str(clip)!r}, "--frames", "5", "--json", {str(report)!r},
                    "--size", "64x96", "64x128"]))
 """
