@@ -64,16 +64,15 @@ class TrackerSettings:
 class Tracker:
     """Gives things an identity: the same object has the same pixel value in every frame.
 
-    Numbers count up from 1 and are never used twice by one tracker, not even over `reset`. `exhausted` counts the things that
-    stay unconfirmed because all numbers are used up.
+    Numbers count up from 1, over `reset` too. After MAX_NUMBER of them they begin again, without those of objects that are
+    remembered: a number returns once it stood for nothing while 65,279 other objects came.
     """
 
     def __init__(self, labels: tuple[Label, ...], settings: TrackerSettings = TrackerSettings()) -> None:
         self.settings = settings
-        self.exhausted = 0
         self._things = np.array(sorted({label.id for label in labels if label.thing}), np.int64)
         self._is_thing = frozenset(self._things.tolist())
-        self._next_number = 1
+        self._last_number = 0
         self.reset()
 
     def reset(self) -> None:
@@ -150,13 +149,15 @@ class Tracker:
         return costs
 
     def _confirm(self, owner: np.ndarray) -> None:
-        """Give tracks their number once they have been seen often enough, while numbers are left. owner: (S,) rows, in order."""
-        tracks, min_hits = self._tracks, self.settings.min_hits
-        ready = owner[(tracks.number[owner] == 0) & (tracks.hits[owner] >= min_hits)]
-        count = min(len(ready), MAX_NUMBER + 1 - self._next_number)
-        tracks.number[ready[:count]] = self._next_number + np.arange(count)
-        self._next_number += count
-        self.exhausted += int((tracks.hits[ready[count:]] == min_hits).sum())
+        """Give tracks their number once they have been seen often enough. owner: (S,) rows, in order."""
+        tracks = self._tracks
+        ready = owner[(tracks.number[owner] == 0) & (tracks.hits[owner] >= self.settings.min_hits)]
+        if not len(ready):
+            return
+        following = (self._last_number + np.arange(min(len(ready) + len(tracks), MAX_NUMBER))) % MAX_NUMBER + 1
+        free = following[~np.isin(following, tracks.number)][: len(ready)]
+        tracks.number[ready[: len(free)]] = free
+        self._last_number = int(free[-1]) if len(free) else self._last_number
 
 
 def publish(segment: Segment, named: tuple[int, int] | None, instance: int) -> Segment:

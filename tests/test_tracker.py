@@ -201,12 +201,14 @@ def test_a_thing_without_pixels_is_published_without_identity() -> None:
     assert [segment.track for segment in published[1:]] == [1, None]
 
 
-def test_when_numbers_run_out_new_things_stay_unconfirmed_and_are_counted() -> None:
+def test_after_the_last_number_the_first_that_no_object_has_comes_again() -> None:
     tracker = Tracker(LABELS)
-    tracker._next_number = MAX_NUMBER
-    tracks = play(tracker, [(car(0, 1), car(14, 2), car(30, 3))] * 4)
-    assert tracks[-1] == [MAX_NUMBER, None, None]
-    assert tracker.exhausted == 2
+    assert play(tracker, [(car(0, 1), car(14, 2))] * 2)[-1] == [1, 2]
+    tracker._last_number = MAX_NUMBER - 1
+    ids, segments = draw(car(0, 1), car(14, 2), car(30, 3), car(44, 4))
+    for n in range(2, 4):
+        published = tracker.update(ids, segments, n * FRAME_NS)
+    assert [segment.track for segment in published[1:]] == [1, 2, MAX_NUMBER, 3]
 
 
 def crowd(rng: np.random.Generator, step: int) -> tuple[np.ndarray, list[Segment]]:
