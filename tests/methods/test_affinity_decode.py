@@ -5,11 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from panoptic_ros.core import PanopticError
 from tests.methods import ideal_affinity
 from tests.methods.scene import CAR, LABELS, PICTURE, Scene, draw, found_segments
 from training.methods.affinity.decode import Decoder, DecoderSettings
+from training.methods.affinity.masks import SIDE
 from training.methods.affinity.network import Network, Output
 from training.nets.detector import Detections
 
@@ -126,6 +128,21 @@ def test_masks_part_objects_whose_boxes_overlap(kind: str, merge: str) -> None:
     network = with_masks(scene, [1, 0], kind)
     decoder = decoder_of(network, stride=8, merge=merge)
     ids, category, *_ = run(decoder, ideal_affinity.output(scene)._replace(affinity=[]))
+    assert found_segments(ids, category) == scene.segments()
+
+
+class _SureMasks(nn.Module):
+    """A mask head that sees the object all over its box."""
+
+    def forward(self, pyramid: list[torch.Tensor], box: torch.Tensor, thing: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(thing), SIDE, SIDE), 9.0)
+
+
+def test_the_heuristic_cuts_a_mask_to_its_box() -> None:
+    scene = draw("rrrrrrrr rAAArrrr rAAArrrr rAAArrrr rrrrrrrr")
+    network = ideal_affinity.method(affinity=0, mask=8).network
+    network.mask = _SureMasks()
+    ids, category, *_ = run(decoder_of(network, stride=8, merge="heuristic"), ideal_affinity.output(scene)._replace(affinity=[]))
     assert found_segments(ids, category) == scene.segments()
 
 

@@ -122,6 +122,9 @@ def test_a_mask_is_pasted_into_its_box() -> None:
     mask[:, :, : SIDE // 2] = 1
     pasted = paste(mask, torch.tensor([[8.0, 4, 64, 32]]).T, torch.zeros(1, 10, 20), stride=4)[0]
     assert (pasted[1:8, 2:8] > 0.99).all() and (pasted[1:8, 10:16] < 0.01).all()
+    rows, columns = torch.arange(10).view(-1, 1), torch.arange(20)
+    outside = (rows < 1) | (rows > 7) | (columns < 2) | (columns > 15)
+    assert (pasted[outside] == 0).all()
     middle = pasted[4, 8:10]  # at x = 34 and 38 where the edge is at 36: half a cell of the mask on both sides
     torch.testing.assert_close(middle, torch.tensor([1.0, 0.0]), atol=0.01, rtol=0)
 

@@ -56,7 +56,7 @@ def points(box: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def paste(mask: Tensor, box: Tensor, like: Tensor, stride: int) -> Tensor:
-    """(J,h,w): each mask (J,28,28) bilinear in its box (4,J), on the grid of `like` (..,h,w); outside, its rim goes on."""
+    """(J,h,w): each mask (J,28,28) bilinear in its box (4,J), on the grid of `like` (..,h,w); 0 in cells with centres outside."""
     x, y = axes_of(like, stride)
     x0, y0, x1, y1 = box.unsqueeze(2)  # J,1
     return weights((y - y0) / (y1 - y0).clamp_min(1)) @ mask @ weights((x - x0) / (x1 - x0).clamp_min(1)).transpose(1, 2)
@@ -64,5 +64,6 @@ def paste(mask: Tensor, box: Tensor, like: Tensor, stride: int) -> Tensor:
 
 def weights(position: Tensor) -> Tensor:
     """(J,n,28) linear interpolation between the cells of a mask. position: (J,n), 0 to 1 from one side of it to the other."""
+    inside = ((position > 0) & (position < 1)).to(position.dtype).unsqueeze(2)
     cell = (position * SIDE - 0.5).clamp(0, SIDE - 1).unsqueeze(2)
-    return relu(1 - (cell - torch.arange(SIDE, device=cell.device)).abs())
+    return inside * relu(1 - (cell - torch.arange(SIDE, device=cell.device)).abs())
