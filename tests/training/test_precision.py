@@ -6,12 +6,16 @@ import numpy as np
 import onnx
 import pytest
 import tiny_engine
+import torch
 from onnx import TensorProto, helper, numpy_helper, shape_inference
+from torch import nn
 
 from panoptic_ros import manifest, variant
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import open_engine
 from panoptic_ros.verify import compare
+from training.nets.fpn import GroupNorm
+from training.onnx_export import OPSET
 from training.precision import int8
 from training.precision.emulate import emulated_engine, rounded
 from training.precision.half import to_half
@@ -101,6 +105,28 @@ def test_emulated_fp16_rounds_between_two_operators() -> None:
         session = onnxruntime.InferenceSession(graph.SerializeToString(), providers=["CPUExecutionProvider"])
         found.append(np.unique(session.run(["network"], {"image": image})[0]).tolist())
     assert found == [[141.0], [140.0]]
+
+
+def test_emulated_fp16_normalises_what_has_squares_beyond_its_range(tmp_path: Path) -> None:
+    """Group normalisation as it is exported, of numbers up to 3,000."""
+    import onnxruntime
+
+    torch.manual_seed(0)
+    norm = GroupNorm(2, 16)
+    module = nn.Sequential(nn.Conv2d(3, 16, 1), norm, nn.Conv2d(16, 4, 1)).eval()
+    with torch.no_grad():
+        module[0].weight.mul_(10)
+        image = 300 * torch.randn(1, 3, 8, 8)
+        assert module[0](image).abs().max() > 2000
+        program = torch.onnx.export(
+            module, (image,), dynamo=True, input_names=["image"], output_names=["network"], opset_version=OPSET, verbose=False
+        )
+        expected = module(image).numpy()
+    session = onnxruntime.InferenceSession(
+        rounded(program.model_proto, "network").SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    found = session.run(["network"], {"image": image.numpy()})[0]
+    np.testing.assert_allclose(found, expected, atol=0.02)
 
 
 def test_emulated_fp16_leaves_norms_and_the_decoder_exact() -> None:

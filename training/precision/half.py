@@ -17,6 +17,13 @@ DELICATE = frozenset(
 )  # fmt: skip
 """Operators of the network that stay in FP32: norms, sums and exponentials, whose inner values leave FP16's range."""
 
+POINTWISE = frozenset(
+    {"Add", "Sub", "Mul", "Div", "Neg", "Abs", "Relu", "Clip", "Concat", "Split", "Gather", "Slice", "Reshape", "Unsqueeze",
+     "Squeeze", "Transpose", "Flatten"}
+)  # fmt: skip
+"""Operators that stay in FP32 where all that use them do: what goes from one delicate operator to the next, such as the squares
+whose mean is the moment of a normalisation."""
+
 LARGEST = float(np.finfo(np.float16).max)
 
 TYPED_INPUTS = {"Resize": 1}
@@ -26,7 +33,16 @@ TYPED_INPUTS = {"Resize": 1}
 def half_nodes(model: onnx.ModelProto, network_output: str) -> tuple[set[str], set[str]]:
     """The first outputs of the nodes that compute in FP16, and all tensors that are FP32 before the conversion."""
     part = network_part(model.graph, network_output)
-    return {node.output[0] for node in part if node.op_type not in DELICATE}, _float_tensors(model)
+    users: dict[str, list[str]] = {name: [] for node in part for name in node.output}
+    exact, cuts = set(), set(cut_names(model.graph, network_output))
+    for node in reversed(part):
+        used_by = [user for name in node.output for user in users[name]]
+        between = node.op_type in POINTWISE and used_by and exact.issuperset(used_by) and cuts.isdisjoint(node.output)
+        if node.op_type in DELICATE or between:
+            exact.add(node.output[0])
+        for name in users.keys() & set(node.input):
+            users[name].append(node.output[0])
+    return {node.output[0] for node in part} - exact, _float_tensors(model)
 
 
 def to_half(model: onnx.ModelProto, network_output: str) -> onnx.ModelProto:
