@@ -33,8 +33,9 @@ class Ablation:
     """A table of a paper. recipe: what variants differ from, by the overrides in `variants`, name by name in the table's order.
 
     decoder: overrides of all variants, since a recipe's own thresholds were searched for a longer training. paper_pq: what the
-    paper found, by name. out, lr, steps, seeds: defaults of the command. init: that of --init, which there is only if variants do
-    not start from random weights.
+    paper found, by name. choices: overrides of which each variant takes the one that is best on frames of the test split. out,
+    lr, steps, seeds: defaults of the command. init: that of --init, which there is only if variants do not start from random
+    weights.
     """
 
     command: str
@@ -47,10 +48,14 @@ class Ablation:
     steps: int = 800
     seeds: tuple[int, ...] = (0, 1)
     init: str | None = None
+    choices: tuple[str, ...] = ()
 
     def main(self, description: str, arguments: list[str] | None) -> int:
-        """The command: the exit status. A PanopticError becomes one line on stderr and status 2."""
-        args = self.parser(description).parse_args(arguments)
+        """The command: the exit status."""
+        return self.run(self.parser(description).parse_args(arguments))
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Measures what is not measured yet, prints the table. A PanopticError becomes one line on stderr and status 2."""
         args.out.mkdir(parents=True, exist_ok=True)
         try:
             args.init = starts(args)
@@ -58,7 +63,8 @@ class Ablation:
                 for name in self.variants:
                     file, recipe = result_file(args, name, seed), self.variant(name, seed, args)
                     if not is_measured(file, recipe):
-                        file.write_text(json.dumps(measure(name, recipe, args), indent=1))
+                        choices = {choice: self.variant(name, seed, args, choice) for choice in self.choices}
+                        file.write_text(json.dumps(measure(name, recipe, choices, args), indent=1))
                         (args.out / "table.md").write_text(self.table(args))
         except PanopticError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -81,12 +87,12 @@ class Ablation:
             parser.add_argument("--init", type=Path, nargs="+", default=[Path(self.init)], help=text)
         return parser
 
-    def variant(self, name: str, seed: int, args: argparse.Namespace) -> Recipe:
-        """The recipe of a variant, made short."""
+    def variant(self, name: str, seed: int, args: argparse.Namespace, *choice: str) -> Recipe:
+        """The recipe of a variant, made short; with one of `choices`, if one is given."""
         stage = f"stages=[{{size: [128, 256], batch: {args.batch}, steps: {args.steps}, crop: [0.4, 0.8]}}]"
         common = [stage, f"seed={seed}", "warmup=50", "ema=0.98", f"lr={args.lr}", *self.decoder]
         init = [f"init={args.init[args.seeds.index(seed) % len(args.init)]}"] if args.init else []
-        return recipes.load(self.recipe, [*common, *init, *self.variants[name]])
+        return recipes.load(self.recipe, [*common, *init, *self.variants[name], *choice])
 
     def table(self, args: argparse.Namespace) -> str:
         """Markdown: PQ of each variant and seed, in percent, beside the paper's."""
@@ -133,7 +139,7 @@ def settings(recipe: Recipe) -> dict:
 
 
 def result_file(args: argparse.Namespace, name: str, seed: int) -> Path:
-    return args.out / f"{re.sub('[^a-z]+', '_', name.lower().replace('á', 'a'))}_{seed}_{args.steps}_{args.frames}.json"
+    return args.out / f"{re.sub('[^a-z0-9]+', '_', name.lower().replace('á', 'a'))}_{seed}_{args.steps}_{args.frames}.json"
 
 
 def is_measured(file: Path, recipe: Recipe) -> bool:
@@ -141,16 +147,24 @@ def is_measured(file: Path, recipe: Recipe) -> bool:
     return file.exists() and settings(recipes.from_dict(json.loads(file.read_text())["recipe"])) == settings(recipe)
 
 
-def measure(name: str, recipe: Recipe, args: argparse.Namespace) -> dict:
-    """PQ on evenly spaced val frames of one variant, trained first."""
+def measure(name: str, recipe: Recipe, choices: dict[str, Recipe], args: argparse.Namespace) -> dict:
+    """PQ on val frames of one variant, trained first; of the best of `choices` on test frames, if there are any."""
     began = time.monotonic()
-    labels, frames = read_frames(Path(recipe.data.root), recipe.data.val)
+    on_test = {choice: quality(name, other, "test", args)["all"] for choice, other in choices.items()}
+    chosen = max(on_test, key=on_test.__getitem__, default=None)
+    pq = quality(name, choices[chosen] if chosen else recipe, recipe.data.val, args)
+    note = {"chosen": chosen, "on_test": on_test, "seconds": round(time.monotonic() - began)}
+    return pq | note | {"name": name, "recipe": settings(recipe)}
+
+
+def quality(name: str, recipe: Recipe, split: str, args: argparse.Namespace) -> dict[str, float]:
+    """PQ on evenly spaced frames of a split: all, things, stuff."""
+    labels, frames = read_frames(Path(recipe.data.root), split)
     method = trained(name, recipe, labels, args)
     engine = TorchEngine(method.graph(), tuple(recipe.engine_size))
     chosen = frames[:: max(1, len(frames) // args.frames)][: args.frames]
     scores = evaluate_engine(engine, manifest_of(recipe, method), labels, chosen, {})["quality"][PER_FRAME]
-    pq = {group: scores[group]["pq"] for group in ("all", "things", "stuff")}
-    return pq | {"name": name, "seconds": round(time.monotonic() - began), "recipe": settings(recipe)}
+    return {group: scores[group]["pq"] for group in ("all", "things", "stuff")}
 
 
 def trained(name: str, recipe: Recipe, labels: tuple[Label, ...], args: argparse.Namespace) -> Any:
