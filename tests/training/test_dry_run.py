@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data import tiny_dataset
-from training import dry_run, train
+from training import dry_run, recipe, train
 from training.data import bench, fabricate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,6 +39,15 @@ def test_a_recipe_runs_on_made_up_files(layout: str, file: str, capsys: pytest.C
     assert [line.split(",")[0] for line in lines if "loss" in line] == ["stage 0: 32x64", "stage 1: 64x64"]
     assert lines[-1] == "dry run passed"
     assert not Path("runs/tiny").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", sorted(recipe.RECIPES.glob("*.yaml")), ids=lambda file: file.stem)
+def test_every_recipe_of_the_project_runs_on_made_up_files(file: Path, capsys: pytest.CaptureFixture) -> None:
+    """In its data set's layout and with its networks, losses and schedule, on small crops."""
+    small = [f"stages.{n}.{part}" for n in range(len(recipe.load(str(file), []).stages)) for part in ("size=[64,96]", "batch=2")]
+    assert train.main([str(file), "--dry-run", "engine_size=[64,96]", *small]) == 0, capsys.readouterr().err
+    assert capsys.readouterr().out.splitlines()[-1] == "dry run passed"
 
 
 @pytest.mark.parametrize(("override", "message"), [
