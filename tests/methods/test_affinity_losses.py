@@ -1,10 +1,11 @@
 """The losses: what they move, double-precision gradients, and images that lack what a term is about."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from panoptic_ros.core import PanopticError
@@ -154,12 +155,36 @@ def test_gradients_of_the_panoptic_loss_in_double_precision() -> None:
     assert torch.autograd.gradcheck(value, (*maps_, score))
 
 
-def test_the_mask_loss_is_zero_for_sure_masks_and_moves_wrong_ones() -> None:
-    """Targets of the cars, whose boxes they fill, and of a box with the lower half of car A."""
-    whole = truth(MIXED)
+def test_targets_of_masks() -> None:
+    """Of a car, whose box it fills, and of a box with its lower half."""
     boxes = torch.tensor([[8.0, 4, 32, 20], [8, 12, 32, 28]]).T
-    inside = loss.mask_targets(whole, 0, boxes, torch.tensor([0, 0])).view(2, 28, 28)
+    inside = loss.mask_targets(truth(MIXED), 0, boxes, torch.tensor([0, 0])).view(2, 28, 28)
     assert inside[0].all() and inside[1, :14].all() and not inside[1, 14:].any()
+
+
+class _Masks(nn.Module):
+    """A mask head that is sure of the true masks, or as sure of the opposite."""
+
+    def __init__(self, logit: float) -> None:
+        super().__init__()
+        self.logit = logit
+
+    def forward(self, pyramid: list[Tensor], box: Tensor, thing: Tensor) -> Tensor:
+        inside = loss.mask_targets(truth(MIXED), 0, box, torch.arange(len(thing)))
+        return self.logit * (2.0 * inside.view(-1, 28, 28) - 1)
+
+
+@pytest.mark.parametrize(("logit", "expected"), [(2.0, 0.0), (-2.0, 3.0)])
+def test_the_mask_loss_is_the_hinge_of_sure_masks(logit: float, expected: float) -> None:
+    net, output, whole = deepcopy(network(mask=8)), noise(mask=8), truth(MIXED)
+    net.mask = _Masks(logit)
+    nothing = torch.full((whole.box.shape[1],), -1)
+    found = [(loss.queries(net, output.image(0), whole, 0, SETTINGS, DETECTIONS)[0], nothing)]
+    assert loss.mask_loss(net, output, whole, found).item() == pytest.approx(expected)
+
+
+def test_the_mask_loss_reaches_the_mask_head() -> None:
+    whole = truth(MIXED)
     net, output = network(mask=8), noise(mask=8)
     net.zero_grad()
     loss.mask_loss(net, output, whole, [loss.queries(net, output.image(0), whole, 0, SETTINGS, DETECTIONS)]).backward()
