@@ -18,12 +18,12 @@ from training.methods.affinity.affinity import affinities
 from training.trainer import Trainer
 
 SMALL = ["settings.network.pyramid=8", "settings.network.tower=8", "settings.network.depth=1", "settings.network.subnet=8",
-         "settings.network.subnet_depth=1", "backbone_weights=null"]  # fmt: skip
+         "settings.network.subnet_depth=1", "backbone_weights=null", "stages.0.size=[64,96]", "engine_size=[64,96]"]  # fmt: skip
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    recipe = recipes.load("affinity_mnv2_street", [*SMALL, "settings.network.affinity=8", "engine_size=[64, 96]"])
+    recipe = recipes.load("affinity_mnv2_street", [*SMALL, "settings.network.affinity=8"])
     Trainer(recipe, LABELS).save(tmp_path / "last.pt")
     return tmp_path / "last.pt"
 
@@ -91,7 +91,7 @@ def test_the_variants_of_table_1_differ_as_the_paper_says() -> None:
 
 
 def test_two_decoders_of_one_network_train_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for split in ("train", "val"):
         tiny_dataset.write(tmp_path / "data" / "street", split)
