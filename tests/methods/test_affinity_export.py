@@ -26,7 +26,7 @@ SMALL = ["settings.network.pyramid=16", "settings.network.tower=16", "settings.n
 MASKS = ["settings.network.mask=8", "settings.network.potential=C"]
 STUFF = sum(not label.thing for label in LABELS)
 DETECTIONS = 12
-FEW = ["settings.decoder.candidates=30", f"settings.decoder.detections={DETECTIONS}"]
+FEW = ["settings.decoder.candidates=30", f"settings.decoder.detections={DETECTIONS}", "settings.decoder.min_stuff_area=4"]
 
 
 def pictures() -> list[np.ndarray]:
