@@ -1,6 +1,7 @@
 """What the tests share: the tiny engine, opened by each backend, and the real data where it is."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,9 @@ from panoptic_ros.engine import BACKENDS, open_engine
 from panoptic_ros.manifest import Manifest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+# of torch, here and in other processes: its results are then the same to the last bit, and the networks are too small for two
+os.environ["OMP_NUM_THREADS"] = "1"
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +34,15 @@ def engine(request: pytest.FixtureRequest, tiny: Manifest) -> Engine:
     return open_engine(tiny, request.param)
 
 
-@pytest.fixture
-def one_thread():
-    """torch on one thread, where results have to be the same to the last bit, or networks are too small for two."""
-    import torch  # not for tests of the runtime
+@pytest.fixture(scope="module")
+def shallow_mobilenet() -> Iterator[None]:
+    """MobileNetV2 with all kinds of its blocks, but eight instead of seventeen: an export takes time for each operator."""
+    from training.nets import mobilenet  # torch is not for tests of the runtime
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+    stages = ((1, 16, 1, 1), (2, 24, 2, 2), (2, 32, 1, 2), (2, 64, 1, 2), (2, 96, 1, 1), (2, 160, 1, 2), (2, 320, 1, 1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mobilenet, "_STAGES", stages)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,10 @@ from training.data.street.generate import Frame, frames  # noqa: E402
 from training.data.street.render import gl_context  # noqa: E402
 
 SIZE = (96, 192)
+PLAN = dataset.Plan("val", 1, 2, 10.0)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _egl() -> None:
     """Skip, and say why, on a machine without off-screen GL."""
     try:
@@ -42,12 +43,19 @@ def test_same_seed_same_frames() -> None:
     assert not np.array_equal(first[0].rgb, other.rgb)
 
 
-def test_same_seed_same_files(tmp_path: Path) -> None:
-    for name in ("a", "b"):
-        dataset.render(tmp_path / name, [dataset.Plan("train", 1, 2, 2.0)], 0, (64, 128), True, 1)
-    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a").rglob("*") if p.is_file())
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of a scene of two frames."""
+    folder = tmp_path_factory.mktemp("street")
+    dataset.render(folder, [PLAN], 0, (64, 128), True, 1)
+    return folder
+
+
+def test_same_seed_same_files(rendered: Path, tmp_path: Path) -> None:
+    dataset.render(tmp_path, [PLAN], 0, (64, 128), True, 1)
+    files = sorted(p.relative_to(rendered) for p in rendered.rglob("*") if p.is_file())
     assert len(files) == 2 * 3 + 2
-    assert all((tmp_path / "a" / f).read_bytes() == (tmp_path / "b" / f).read_bytes() for f in files)
+    assert all((rendered / f).read_bytes() == (tmp_path / f).read_bytes() for f in files)
 
 
 def test_every_class_is_there() -> None:
@@ -91,20 +99,18 @@ def test_small_segments_are_void() -> None:
         assert set(values.tolist()) == set(frame.categories)
 
 
-def test_coco_round_trip(tmp_path: Path) -> None:
-    plan = dataset.Plan("val", 1, 2, 10.0)
-    dataset.render(tmp_path, [plan], 0, (64, 128), True, 1)
-    content = coco.read_json(tmp_path / "panoptic_val.json")
+def test_coco_round_trip(rendered: Path) -> None:
+    content = coco.read_json(rendered / "panoptic_val.json")
     assert coco.labels_of(content) == labels.LABELS
     expected = list(frames(dataset.scene_seed(0, "val", 0), 2, 10.0, (64, 128)))
     for image, annotation, frame in zip(content["images"], content["annotations"], expected, strict=True):
-        ids = coco.read_ids(tmp_path / "panoptic_val" / annotation["file_name"])
+        ids = coco.read_ids(rendered / "panoptic_val" / annotation["file_name"])
         assert np.array_equal(ids, frame.ids)
-        assert annotation["image_id"] == image["id"] and (tmp_path / "val" / image["file_name"]).exists()
+        assert annotation["image_id"] == image["id"] and (rendered / "val" / image["file_name"]).exists()
         assert {s["id"]: s["category_id"] for s in annotation["segments_info"]} == frame.categories
     assert [i["stamp_ns"] for i in content["images"]] == [1_700_000_000_000_000_000, 1_700_000_000_100_000_000]
     with pytest.raises(PanopticError, match="choose another --out"):
-        dataset.render(tmp_path, [plan], 1, (64, 128), True, 1)
+        dataset.render(rendered, [PLAN], 1, (64, 128), True, 1)
 
 
 def test_a_crash_of_the_renderer_costs_no_finished_scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,13 @@ from training.methods.affinity import ablate, view
 from training.methods.affinity.affinity import affinities
 
 SMALL = ["settings.network.pyramid=8", "settings.network.tower=8", "settings.network.depth=1", "settings.network.subnet=8",
-         "settings.network.subnet_depth=1", "backbone_weights=null"]  # fmt: skip
+         "settings.network.subnet_depth=1", "backbone_weights=null", "stages.0.size=[64,96]", "engine_size=[64,96]"]  # fmt: skip
 
 
 def written(folder: Path, *settings: str) -> Path:
     """An engine of random weights."""
     torch.manual_seed(0)
-    recipe = recipes.load("affinity_mnv2_street", [*SMALL, "engine_size=[64, 96]", *settings])
+    recipe = recipes.load("affinity_mnv2_street", [*SMALL, *settings])
     folder.mkdir()
     onnx_export.write_engine(recipe, recipes.method_module("affinity").Method(recipe.settings, LABELS), (64, 96), folder)
     return folder
@@ -101,7 +101,7 @@ def test_the_variants_of_table_1_differ_as_the_paper_says() -> None:
 
 
 def test_two_decoders_of_one_network_train_it_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for split in ("train", "val"):
         tiny_dataset.write(tmp_path / "data" / "street", split)

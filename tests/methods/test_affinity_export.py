@@ -19,14 +19,14 @@ from training.precision.half import to_half
 from training.tensorrt_operators import problems
 from training.torch_engine import manifest_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("shallow_mobilenet")
 
 SMALL = ["settings.network.pyramid=16", "settings.network.tower=16", "settings.network.depth=1", "settings.network.subnet=8",
          "settings.network.subnet_depth=1", "settings.network.affinity=16", "backbone_weights=null"]  # fmt: skip
 MASKS = ["settings.network.mask=8", "settings.network.potential=C"]
 STUFF = sum(not label.thing for label in LABELS)
 DETECTIONS = 12
-FEW = ["settings.decoder.candidates=30", f"settings.decoder.detections={DETECTIONS}"]
+FEW = ["settings.decoder.candidates=30", f"settings.decoder.detections={DETECTIONS}", "settings.decoder.min_stuff_area=4"]
 
 
 def pictures() -> list[np.ndarray]:

@@ -34,12 +34,12 @@ def test_rows_differ_in_what_they_learn_and_in_nothing_else() -> None:
 
 
 @pytest.fixture
-def pretrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None) -> Path:
+def pretrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkpoint after one step."""
     for split in ("train", "val"):
         tiny_dataset.write(tmp_path / "data" / "street", split)
     monkeypatch.chdir(tmp_path)
-    small = {name: [*change, "stages.0.size=[64,96]", *SMALL] for name, change in ablate.VARIANTS.items()}
+    small = {name: [*change, "stages.0.size=[64,96]", "engine_size=[64,96]", *SMALL] for name, change in ablate.VARIANTS.items()}
     monkeypatch.setattr(ablate, "ABLATION", dataclasses.replace(ablate.ABLATION, variants=small))
     overrides = ["stages=[{size: [64, 96], steps: 1, batch: 1}]", "backbone_weights=null", *SMALL]
     assert train.main(["amwc_mnv2_street", *overrides, "--out", "runs/amwc_mnv2", "--workers", "0"]) == 0

@@ -1,7 +1,5 @@
 """AMWC's losses of two processes with half of the images each, and their gradients, are those of one with all of them."""
 
-import os
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.training.tiny import started
+from tests.training.tiny import in_two_processes
 from training import distributed
 from training.methods.amwc.end_to_end import EndToEndSettings, panoptic_loss
 from training.methods.amwc.loss import LossSettings, losses
@@ -65,12 +63,11 @@ def found(way: str, mine: slice) -> list[Tensor]:
     return [loss.detach(), *(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves)]
 
 
-def half(rank: int, port: int, folder: Path) -> int:
+def half(folder: Path) -> int:
     """One of two processes, with two of the images."""
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     distributed.join()
-    torch.save({way: found(way, slice(2 * rank, 2 * rank + 2)) for way in WAYS}, folder / f"{rank}.pt")
+    mine = slice(2 * distributed.rank(), 2 * distributed.rank() + 2)
+    torch.save({way: found(way, mine) for way in WAYS}, folder / f"{distributed.rank()}.pt")
     distributed.leave()
     return 0
 
@@ -78,13 +75,7 @@ def half(rank: int, port: int, folder: Path) -> int:
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, list[Tensor]]]:
     folder = tmp_path_factory.mktemp("halves")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    processes = [started(half, rank, port, folder) for rank in range(2)]
-    for process in processes:
-        process.join(120)
-    assert [process.exitcode for process in processes] == [0, 0]
+    assert in_two_processes(half, folder) == [0, 0]
     return [torch.load(folder / f"{rank}.pt") for rank in range(2)]
 
 

@@ -21,7 +21,7 @@ from training.data.street.labels import LABELS
 from training.methods.amwc.method import Method
 from training.torch_engine import manifest_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("shallow_mobilenet")
 
 SMALL = ["settings.network.aspp_width=16", "settings.network.semantic_skips=[[8,4,16],[4,4,16]]",
          "settings.network.affinity_skips=[[4,4,16]]", "settings.network.joined=8", "settings.network.embedding=4",

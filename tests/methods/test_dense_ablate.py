@@ -11,6 +11,8 @@ from training.methods.dense import ablate
 
 SMALL = [
     "backbone_weights=null",
+    "stages.0.size=[64,96]",
+    "engine_size=[64,96]",
     *(f"settings.network.{key}=8" for key in ("pyramid", "semantic_tower", "location_tower", "merge")),
 ]
 
@@ -26,7 +28,7 @@ def test_levelness_is_judged_without_the_mask_loss() -> None:
 
 
 def test_a_row_without_levelness_is_trained_and_decoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None, capsys: pytest.CaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     for split in ("train", "val"):
         tiny_dataset.write(tmp_path / "data" / "street", split)

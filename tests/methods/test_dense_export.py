@@ -22,17 +22,18 @@ from training.precision.half import to_half
 from training.tensorrt_operators import problems
 from training.torch_engine import manifest_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+pytestmark = pytest.mark.usefixtures("shallow_mobilenet")
 
 SMALL = ["settings.network.pyramid=16", "settings.network.semantic_tower=16", "settings.network.location_tower=16",
          "settings.network.depth=1", "settings.network.merge=4", "settings.network.embedding=4",
          "backbone_weights=null"]  # fmt: skip
 STUFF = sum(not label.thing for label in LABELS)
+DETECTIONS = 8
 
 
 @pytest.fixture(scope="module")
 def recipe() -> recipes.Recipe:
-    settings = DecoderSettings(candidates=40, detections=20, mask_threshold=0.05, min_stuff_area=4)
+    settings = DecoderSettings(candidates=40, detections=DETECTIONS, mask_threshold=0.05, min_stuff_area=4)
     return recipes.load("dense_mnv2_street", [*SMALL, *decoder_defaults(settings)])
 
 
@@ -116,7 +117,7 @@ def test_the_network_runs_alone(exported: Path, backend: str) -> None:
 
 
 def test_the_manifest_of_a_model_in_memory_is_that_of_the_file(recipe: recipes.Recipe, method: Method, exported: Path) -> None:
-    assert manifest_of(recipe, method).slots == manifest.load(exported).slots == STUFF + 20
+    assert manifest_of(recipe, method).slots == manifest.load(exported).slots == STUFF + DETECTIONS
 
 
 @pytest.mark.parametrize("weak", [False, True])

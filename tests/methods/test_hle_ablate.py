@@ -10,14 +10,17 @@ from tests.data import tiny_dataset
 from training import ablation
 from training.methods.hle import ablate
 
+SMALL = ["stages.0.size=[64,96]", "engine_size=[64,96]", "settings.network.aspp_width=8",
+         "settings.network.skips=[[8,4,8],[2,4,8]]"]  # fmt: skip
+
 
 @pytest.fixture
-def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, one_thread: None):
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Runs two variants for one step."""
     for split in ("train", "val"):
         tiny_dataset.write(tmp_path / "data" / "street", split)
     monkeypatch.chdir(tmp_path)
-    few = {name: ablate.VARIANTS[name] for name in ("associative embedding", "Lovász, hierarchical (the paper's)")}
+    few = {name: [*ablate.VARIANTS[name], *SMALL] for name in ("associative embedding", "Lovász, hierarchical (the paper's)")}
     monkeypatch.setattr(ablate, "ABLATION", dataclasses.replace(ablate.ABLATION, variants=few))
     return lambda *more: ablate.main(["--out", "out", "--steps", "1", "--batch", "1", "--frames", "1", "--seeds", "3", *more])
 

@@ -12,7 +12,7 @@ from training.methods.hle import widths
 
 
 def test_every_width_is_trained_exported_and_timed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, one_thread: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, shallow_mobilenet: None
 ) -> None:
     pytest.importorskip("openvino")
     for split in ("train", "val"):

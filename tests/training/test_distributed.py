@@ -1,12 +1,8 @@
 """Two processes that share out each batch learn what one process with the whole batch learns."""
 
 import json
-import multiprocessing
-import os
-import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +11,9 @@ from torch import Tensor, nn
 
 from panoptic_ros.core import PanopticError
 from tests.data import tiny_dataset
+from tests.training.tiny import in_two_processes
 from training import distributed, normalisation, train
 from training import recipe as recipes
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINING = "stages: [{size: [64, 64], steps: 3, batch: 4}]\nprecision: fp32\nwarmup: 2\nnorm: frozen\n"
@@ -48,56 +43,35 @@ settings:
 }
 
 
-@pytest.fixture(params=RECIPES)
+@pytest.fixture
 def arguments(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
-    """Of the training command, for a tiny network of each method."""
+    """Of the training command, for a tiny network of the method that a test names."""
     root = tiny_dataset.write(tmp_path / "data")
     (tmp_path / "tiny.yaml").write_text(RECIPES[request.param] + TRAINING)
     options = ["--log-every", "1", "--picture-every", "0", "--workers", "0"]
     return [str(tmp_path / "tiny.yaml"), f"data.root={root}", *options]
 
 
-def in_two_processes(work: Callable[[], object]) -> list[int]:
-    """Exit codes of two forks of this process that run `work` as torchrun's processes do."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def started(rank: int) -> None:
-        os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
-        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        sys.exit(work())
-
-    fork = multiprocessing.get_context("fork")
-    processes = [fork.Process(target=started, args=(rank,)) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-    return [process.exitcode for process in processes]
-
-
 def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_learn_what_one_does(arguments: list[str], tmp_path: Path) -> None:
-    one, two = tmp_path / "one", tmp_path / "two"
+@pytest.mark.parametrize(("arguments", "steps"), [("dense", 50), ("amwc", 3)], indirect=["arguments"])
+def test_two_processes_learn_what_one_does(arguments: list[str], steps: int, tmp_path: Path) -> None:
+    one, two, arguments = tmp_path / "one", tmp_path / "two", [*arguments, f"stages.0.steps={steps}"]
     assert train.main([*arguments, "--out", str(one)]) == 0
-    assert in_two_processes(lambda: train.main([*arguments, "--out", str(two)])) == [0, 0]
-    assert len(losses(one)) == 3
+    assert in_two_processes(train.main, [*arguments, "--out", str(two)]) == [0, 0]
+    assert len(losses(one)) == steps
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("arguments", ["hle"], indirect=True)
 def test_torchrun_s_two_processes_learn_what_one_does_for_fifty_steps(arguments: list[str], tmp_path: Path) -> None:
     one, two, steps = tmp_path / "one", tmp_path / "two", "stages.0.steps=50"
     assert train.main([*arguments, steps, "--out", str(one)]) == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "training.train"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*torchrun, *arguments, steps, "--out", str(two)], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run([*torchrun, *arguments, steps, "--out", str(two)], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert len(losses(one)) == 50 and sum(losses(one)[-10:]) < sum(losses(one)[:10])
     assert losses(two) == pytest.approx(losses(one), abs=1e-4)
@@ -111,20 +85,24 @@ def normalised(norm: nn.BatchNorm2d, images: Tensor) -> tuple[Tensor, ...]:
     return output.detach(), images.grad, norm.running_mean, norm.running_var, norm.num_batches_tracked
 
 
+def images() -> Tensor:
+    """Four, of different brightness."""
+    return torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0)) + torch.arange(4).view(4, 1, 1, 1)
+
+
+def half(folder: Path) -> int:
+    """One of two processes, with two of the images."""
+    distributed.join()
+    norm, mine = nn.BatchNorm2d(3), images()[2 * distributed.rank() :][:2]
+    normalisation.synchronise(norm)
+    torch.save(normalised(norm, mine), folder / f"{distributed.rank()}.pt")
+    distributed.leave()
+    return 0
+
+
 def test_synchronised_normalisation_is_that_of_all_images(tmp_path: Path) -> None:
-    """Each process has two of four images, of different brightness."""
-    images = torch.randn(4, 3, 5, 6, generator=torch.Generator().manual_seed(0)) + torch.arange(4).view(4, 1, 1, 1)
-
-    def half() -> int:
-        distributed.join()
-        norm, mine = nn.BatchNorm2d(3), images[2 * distributed.rank() :][:2]
-        normalisation.synchronise(norm)
-        torch.save(normalised(norm, mine), tmp_path / f"{distributed.rank()}.pt")
-        distributed.leave()
-        return 0
-
-    expected = normalised(nn.BatchNorm2d(3), images)
-    assert in_two_processes(half) == [0, 0]
+    expected = normalised(nn.BatchNorm2d(3), images())
+    assert in_two_processes(half, tmp_path) == [0, 0]
     for rank, found in enumerate(torch.load(tmp_path / f"{rank}.pt") for rank in range(2)):
         shares = [part[2 * rank :][:2] for part in expected[:2]]
         for one, other in zip(found, [*shares, *expected[2:]], strict=True):
@@ -140,6 +118,7 @@ def test_frozen_normalisation_does_not_learn() -> None:
     assert norm.running_mean.tolist() == [0, 0] and not norm.weight.requires_grad
 
 
+@pytest.mark.parametrize("arguments", ["hle"], indirect=True)
 def test_a_batch_that_processes_cannot_share_is_refused(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = recipes.load(arguments[0], [arguments[1], "accumulate=2"])
     train.check_shares(recipe)

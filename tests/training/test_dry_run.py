@@ -10,8 +10,6 @@ from tests.data import tiny_dataset
 from training import dry_run, recipe, train
 from training.data import bench, fabricate
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 RECIPE = """
 model: tiny
 method: hle

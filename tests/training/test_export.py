@@ -16,6 +16,8 @@ from training import onnx_export
 from training import recipe as recipes
 from training.data.street.labels import LABELS
 
+pytestmark = pytest.mark.usefixtures("shallow_mobilenet")
+
 
 def method(seed: int) -> tuple[recipes.Recipe, Any]:
     """HLE with random weights, whose outputs are centred and scaled so that it finds many stuff classes and things."""

@@ -8,7 +8,7 @@ import pytest
 from training import train
 from training.data.faults import census
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.shared_data]
+pytestmark = pytest.mark.shared_data
 
 SMALL = ["stages=[{size: [96, 128], steps: 12, batch: 4}]", "precision=fp32", "warmup=2", "data.cache=true"]
 NETWORKS = {

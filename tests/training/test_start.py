@@ -1,5 +1,6 @@
 """What a run may start from: checkpoints, averaged weights and ImageNet weights; and what it refuses."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,10 @@ from training import train
 from training.nets.deeplab import backbone
 from training.recipe import Recipe
 
-pytestmark = pytest.mark.usefixtures("one_thread")
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def test_a_finished_run_is_not_overwritten(file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -21,42 +25,36 @@ def test_a_finished_run_is_not_overwritten(file: Path, data: Path, tmp_path: Pat
     assert (tmp_path / "last.pt").read_bytes() == b"precious"
 
 
-def test_a_checkpoint_of_another_network_is_refused(
-    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_checkpoint_of_another_network_is_refused(file: Path, data: Path, copied: Path, capsys: pytest.CaptureFixture) -> None:
     """As another version of this code may have written it."""
-    assert run(file, data, tmp_path) == 0
-    state = torch.load(tmp_path / "last.pt", weights_only=True)
+    state = torch.load(copied / "last.pt", weights_only=True)
     state["network"].popitem()
-    torch.save(state, tmp_path / "last.pt")
-    assert run(file, data, tmp_path, "--resume") == 2
+    torch.save(state, copied / "last.pt")
+    assert run(file, data, copied, "--resume") == 2
     assert "last.pt is a checkpoint of another network than tiny's" in refusal(capsys)
 
 
 @pytest.mark.parametrize(("change", "name"), [("seed=1", "seed"), ("fast_lr=50", "fast_lr"), ("settings.loss.vq=0", "settings")])
 def test_a_checkpoint_of_another_recipe_is_refused(
-    file: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture, change: str, name: str
+    file: Path, data: Path, copied: Path, capsys: pytest.CaptureFixture, change: str, name: str
 ) -> None:
-    assert run(file, data, tmp_path) == 0
-    before = (tmp_path / "last.pt").read_bytes()
-    assert run(file, data, tmp_path, change, "--resume") == 2
+    before = (copied / "last.pt").read_bytes()
+    assert run(file, data, copied, change, "--resume") == 2
     assert f"last.pt was trained with another value of {name};" in refusal(capsys)
-    assert (tmp_path / "last.pt").read_bytes() == before
+    assert (copied / "last.pt").read_bytes() == before
 
 
-def test_memory_may_be_saved_when_a_run_is_continued(file: Path, data: Path, tmp_path: Path) -> None:
-    assert run(file, data, tmp_path) == 0
-    assert run(file, data, tmp_path, "accumulate=2", "--resume") == 0
+def test_memory_may_be_saved_when_a_run_is_continued(file: Path, data: Path, copied: Path) -> None:
+    assert run(file, data, copied, "accumulate=2", "--resume") == 0
 
 
-def test_a_checkpoint_from_before_a_key_existed_has_its_default(file: Path, data: Path, tmp_path: Path) -> None:
-    assert run(file, data, tmp_path) == 0
-    state = torch.load(tmp_path / "last.pt", weights_only=True)
+def test_a_checkpoint_from_before_a_key_existed_has_its_default(file: Path, data: Path, copied: Path) -> None:
+    state = torch.load(copied / "last.pt", weights_only=True)
     for key in ("norm", "schedule", "optimiser", "accumulate"):
         del state["recipe"][key]
     del state["scaler"]
-    torch.save(state, tmp_path / "last.pt")
-    assert run(file, data, tmp_path, "--resume") == 0
+    torch.save(state, copied / "last.pt")
+    assert run(file, data, copied, "--resume") == 0
 
 
 def test_a_checkpoint_of_other_labels_is_refused(recipe: Recipe, tmp_path: Path) -> None:

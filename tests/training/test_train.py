@@ -16,8 +16,6 @@ from training import trainer as trainer_module
 from training.optimiser import parameter_groups
 from training.recipe import Recipe
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_a_run_leaves_a_checkpoint_and_a_log(file: Path, data: Path, tmp_path: Path) -> None:
     assert run(file, data, tmp_path / "out") == 0

@@ -14,8 +14,6 @@ from training import train, validation
 from training.data.frames import read_frames, read_pair
 from training.pictures import pictures
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 HEAD = "stages: [{size: [64, 96], steps: 2, batch: 2}]\nengine_size: [64, 96]\nprecision: fp32\nmodel: tiny\n"
 METHODS = {
     "hle": "settings: {network: {aspp_width: 8, skips: [[8, 4, 8], [2, 4, 8]], thomson: false}}\n",

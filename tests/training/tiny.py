@@ -1,6 +1,8 @@
 """A tiny network of HLE and its training on the drawn data set."""
 
 import multiprocessing
+import os
+import socket
 import sys
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
@@ -55,12 +57,33 @@ def batch() -> train.Batch:
 
 
 def started(action: Callable[..., object], *arguments: object) -> BaseProcess:
-    """`action`, a function of a module, in a fresh process: a fork of this one would inherit locks that its threads hold."""
-    process = multiprocessing.get_context("spawn").Process(target=_alone, args=(action, arguments))
+    """`action`, a function of a module, in a fresh process: a fork of this one would inherit locks that its threads hold.
+
+    It is a fork of a server that has imported torch, which takes seconds, and has no threads.
+    """
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])
+    process = server.Process(target=_exit, args=(action, arguments))
     process.start()
     return process
 
 
-def _alone(action: Callable[..., object], arguments: tuple[object, ...]) -> None:
-    torch.set_num_threads(1)
+def in_two_processes(work: Callable[..., object], *arguments: object) -> list[int | None]:
+    """Exit codes of two processes that run `work`, a function of a module, as torchrun's do."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    processes = [started(_ranked, rank, port, work, arguments) for rank in range(2)]
+    for process in processes:
+        process.join(120)
+    return [process.exitcode for process in processes]
+
+
+def _ranked(rank: int, port: int, work: Callable[..., object], arguments: tuple[object, ...]) -> object:
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return work(*arguments)
+
+
+def _exit(action: Callable[..., object], arguments: tuple[object, ...]) -> None:
     sys.exit(action(*arguments))
