@@ -17,16 +17,18 @@ from panoptic_ros.sources import STREET_CLIP
 @dataclass(frozen=True, slots=True)
 class Agreement:
     """pixels: part of the grid with the same answer, mean over the images. worst: of the image with the least.
-    angle: the largest between the embeddings of an object found by both, degrees.
+    angle, worst_angle: the largest between the embeddings of an object found by both, degrees, in 95 % of the images and in all
+    of them. Up to 19 images they are the same.
     """
 
     pixels: float
     worst: float
     angle: float
+    worst_angle: float
 
     def __str__(self) -> str:
         shares = f"{100 * self.pixels:.2f} % of the pixels agree, {100 * self.worst:.2f} % in the worst image"
-        return f"{shares}; embeddings differ by up to {self.angle:.1f} degrees"
+        return f"{shares}; embeddings differ by up to {self.angle:.1f} degrees, {self.worst_angle:.1f} in the worst"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,9 @@ def agreement(reference: Engine, engine: Engine, images: Iterable[np.ndarray]) -
         kept = Slots(*(getattr(expected, field.name).copy() for field in dataclasses.fields(Slots)))  # if both are one engine
         each.append(compare(kept, engine.run(image)))
     shares = [pixels for pixels, _ in each]
-    return Agreement(float(np.mean(shares)), min(shares), max(angle for _, angle in each))
+    angles = [angle for _, angle in each]
+    usual = float(np.percentile(angles, 95, method="inverted_cdf"))
+    return Agreement(float(np.mean(shares)), min(shares), usual, max(angles))
 
 
 def compare(expected: Slots, found: Slots) -> tuple[float, float]:

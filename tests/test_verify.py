@@ -72,15 +72,25 @@ def test_the_angle_is_the_largest_of_the_matched() -> None:
 def test_many_images_give_mean_worst_and_largest() -> None:
     void = dataclasses.replace(ROAD_AND_TWO_CARS, ids=np.zeros((3, 4), np.uint8))
     found = agreement(Replay(ROAD_AND_TWO_CARS, ROAD_AND_TWO_CARS), Replay(ROAD_AND_TWO_CARS, void), [np.zeros(0)] * 2)
-    assert found == Agreement(pytest.approx((1 + 3 / 12) / 2), 0.25, 0.0)
+    assert found == Agreement(pytest.approx((1 + 3 / 12) / 2), 0.25, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("turned", "usual"), [(1, 0.0), (2, 30.0)])
+def test_of_twenty_images_one_may_have_an_odd_embedding(turned: int, usual: float) -> None:
+    odd = dataclasses.replace(ROAD_AND_TWO_CARS, embedding=np.array([EAST, (0.8660254, 0.5), NORTH], np.float32))
+    found = Replay(*[odd] * turned, *[ROAD_AND_TWO_CARS] * (20 - turned))
+    both = agreement(Replay(*[ROAD_AND_TWO_CARS] * 20), found, [np.zeros(0)] * 20)
+    assert (both.angle, both.worst_angle) == (pytest.approx(usual, abs=1e-3), pytest.approx(30.0, abs=1e-3))
 
 
 def test_past_a_limit_is_an_error() -> None:
-    check(Agreement(0.9991, 0.9, 0.9), "fp32", "tiny")
-    with pytest.raises(PanopticError, match=r"tiny fp32: 99.80 % .* 0.5 degrees; the limits are 99.9 % and 1 degrees"):
-        check(Agreement(0.998, 0.9, 0.5), "fp32", "tiny")
-    with pytest.raises(PanopticError, match="31.0 degrees; the limits are 94.0 % and 30 degrees"):
-        check(Agreement(1.0, 1.0, 31.0), "int8", "tiny")
+    check(Agreement(0.9991, 0.9, 0.9, 50.0), "fp32", "tiny")
+    with pytest.raises(
+        PanopticError, match=r"tiny fp32: 99.80 % .* 0.5 degrees, 0.6 in the worst; the limits are 99.9 % and 1 d"
+    ):
+        check(Agreement(0.998, 0.9, 0.5, 0.6), "fp32", "tiny")
+    with pytest.raises(PanopticError, match="31.0 in the worst; the limits are 94.0 % and 30 degrees"):
+        check(Agreement(1.0, 1.0, 31.0, 31.0), "int8", "tiny")
 
 
 def test_an_engine_is_verified_against_the_fp32_file(tiny: Manifest) -> None:
