@@ -15,6 +15,7 @@ from training.methods.amwc.end_to_end import (
     cuts_of,
     in_threads,
     panoptic_loss,
+    solve,
 )
 from training.methods.amwc.lifting import Lifting, lift
 from training.methods.amwc.network import Output
@@ -173,7 +174,7 @@ def limit_quality(lifting: Lifting, monkeypatch: pytest.MonkeyPatch) -> float:
     """The surrogate with a hard threshold in the place of h, and all segments far above the rejected areas."""
     monkeypatch.setattr(surrogate, "soft_match", lambda iou: (iou > 0.5).float())
     found = torch.from_numpy(lifting.found).float()
-    chosen = surrogate.pairs_of(found, [lifting], torch.full((3,), -1e6), 16)
+    chosen = surrogate.pairs_of(found, [lifting], torch.full((3,), -1e6), 16, 0.1)
     return surrogate_quality(chosen, 3, soft_misses=True).item()
 
 
@@ -252,6 +253,15 @@ def test_dropped_costs_are_zero_and_get_no_gradient() -> None:
     torch.manual_seed(0)
     panoptic_loss(costs, *truth, [1, 4], EndToEndSettings(True, drop=0.99, min_thing_area=1, min_stuff_area=1)).backward()
     assert (costs.edge_cost.grad == 0).float().mean() > 0.98
+
+
+def test_a_cell_loses_the_costs_of_all_classes_or_of_none() -> None:
+    output, _, _, things = truth_and_costs(noise=1.0)
+    torch.manual_seed(0)
+    batch = solve(output, things.numpy(), [1, 4], EndToEndSettings(True, drop=0.3))
+    gone = (batch.class_cost == 0) & (output.class_cost != 0)
+    assert (gone.all(1) == gone.any(1)).all() and 0.2 < gone.float().mean() < 0.4
+    assert 0.2 < (batch.edge_cost == 0).float().mean() < 0.6
 
 
 def test_cuts_in_threads_are_those_one_after_the_other() -> None:

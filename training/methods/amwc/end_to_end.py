@@ -25,9 +25,10 @@ Job, Result = TypeVar("Job"), TypeVar("Result")
 class EndToEndSettings:
     """enabled: train through the solver, with this loss alone; only the last layers learn, and batch normalisation is frozen.
 
-    scale: w. perturbations: N. largest: lambda is drawn from 1 to it. drop: part of the costs that are set to zero (table 2).
-    min_thing_area, min_stuff_area: pixels, t of eq. 6. soft_misses: see `surrogate_quality`; false is eq. 6 to the letter.
-    separate: the losses of section A.4 instead, an ablation.
+    scale: w. perturbations: N. largest: lambda is drawn from 1 to it. drop: part of the costs that are set to zero (table 2); all
+    classes of a cell together, since zero alone would make its class the likeliest there. min_thing_area, min_stuff_area: pixels,
+    t of eq. 6; slope: of its sigma, per pixel. soft_misses: see `surrogate_quality`; false is eq. 6 to the letter. separate: the
+    losses of section A.4 instead, an ablation.
     """
 
     enabled: bool = False
@@ -37,6 +38,7 @@ class EndToEndSettings:
     drop: float = 0.1
     min_thing_area: int = 200
     min_stuff_area: int = 2048
+    slope: float = 0.1
     soft_misses: bool = True
     separate: bool = False
 
@@ -68,8 +70,9 @@ def solve(output: Output, things: np.ndarray, distances: Sequence[int], s: EndTo
     distances = [d for d in distances if d <= min(output.class_cost.shape[2:])]
     lambdas = (1 + (s.largest - 1) * torch.rand(s.perturbations)).tolist()  # first: the same however many images come next
     # zeros without the rescaling of dropout (section A.2)
-    costs = output.class_cost, output.edge_cost[:, : 2 * len(distances)]
-    class_cost, edge_cost = (cost * (dropout(torch.ones_like(cost), s.drop) > 0) for cost in costs)
+    class_cost, edge_cost = output.class_cost, output.edge_cost[:, : 2 * len(distances)]
+    class_cost = class_cost * (dropout(torch.ones_like(class_cost[:, :1]), s.drop) > 0)
+    edge_cost = edge_cost * (dropout(torch.ones_like(edge_cost), s.drop) > 0)
     return Solved(class_cost, edge_cost, distances, cuts_of(class_cost, edge_cost, distances, things), lambdas)
 
 
@@ -83,7 +86,7 @@ def panoptic_loss(
     liftings = [lift(cut, classes, objects, kinds) for cut, classes, objects in truth]
     found = ThroughCut.apply(batch.class_cost, batch.edge_cost, liftings, batch.distances, batch.lambdas)
     least_area = torch.where(things, float(s.min_thing_area), float(s.min_stuff_area))
-    pairs = pairs_of(found, liftings, least_area, STRIDE**2)
+    pairs = pairs_of(found, liftings, least_area, STRIDE**2, s.slope)
     return s.scale * (1 - surrogate_quality(pairs, len(things), s.soft_misses))
 
 

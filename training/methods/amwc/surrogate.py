@@ -10,9 +10,6 @@ from torch import Tensor
 from training.distributed import Sum
 from training.methods.amwc.lifting import Lifting
 
-SLOPE = 0.1
-"""Per pixel, of the soft rejection of small segments."""
-
 
 @dataclass(frozen=True)
 class Pairs:
@@ -33,17 +30,18 @@ def soft_match(iou: Tensor) -> Tensor:
     return iou**4 / (iou**4 + (1 - iou) ** 4)
 
 
-def pairs_of(found: Tensor, liftings: Sequence[Lifting], least_area: Tensor, cell_area: int) -> Pairs:
-    """found: (J,H,W) z of all images' labels, 0..1. least_area: (C,) pixels. cell_area: pixels of a cell."""
+def pairs_of(found: Tensor, liftings: Sequence[Lifting], least_area: Tensor, cell_area: int, slope: float) -> Pairs:
+    """found: (J,H,W) z of all images' labels, 0..1. least_area: (C,) pixels. cell_area: pixels of a cell.
+    slope: of the soft rejection of small segments, per pixel."""
     device = found.device
     truth = torch.from_numpy(np.concatenate([lifting.truth for lifting in liftings])).to(device)
     category = torch.from_numpy(np.concatenate([lifting.category for lifting in liftings])).to(device)
     both, area = (found * truth).sum((1, 2)), found.sum((1, 2))
     iou = both / (area + truth.sum((1, 2)) - both)
-    keep = torch.sigmoid(SLOPE * (cell_area * area - least_area[category])) * (area > 0)
+    keep = torch.sigmoid(slope * (cell_area * area - least_area[category])) * (area > 0)
     false_category = torch.from_numpy(np.concatenate([lifting.false_category for lifting in liftings])).to(device)
     false_area = torch.from_numpy(np.concatenate([lifting.false_area for lifting in liftings])).to(device)
-    false_keep = torch.sigmoid(SLOPE * (cell_area * false_area - least_area[false_category]))
+    false_keep = torch.sigmoid(slope * (cell_area * false_area - least_area[false_category]))
     return Pairs(iou, keep, category, false_keep, false_category)
 
 
