@@ -1,11 +1,14 @@
 """The affinity viewer and the ablation, from the command line."""
 
 import dataclasses
+import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -20,20 +23,20 @@ from training.methods.affinity.affinity import affinities
 
 SMALL = ["settings.network.pyramid=8", "settings.network.tower=8", "settings.network.depth=1", "settings.network.subnet=8",
          "settings.network.subnet_depth=1", "backbone_weights=null", "stages.0.size=[64,96]", "engine_size=[64,96]"]  # fmt: skip
+FEW = ["settings.decoder.candidates=10", "settings.decoder.detections=4"]
 
-
-def written(folder: Path, *settings: str) -> Path:
-    """An engine of random weights."""
-    torch.manual_seed(0)
-    recipe = recipes.load("affinity_mnv2_street", [*SMALL, *settings])
-    folder.mkdir()
-    onnx_export.write_engine(recipe, recipes.method_module("affinity").Method(recipe.settings, LABELS), (64, 96), folder)
-    return folder
+pytestmark = pytest.mark.usefixtures("shallow_mobilenet")
 
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return written(tmp_path_factory.mktemp("engines") / "affinity_mnv2", "settings.network.affinity=8")
+    """Of random weights."""
+    folder = tmp_path_factory.mktemp("engines")
+    torch.manual_seed(0)
+    recipe = recipes.load("affinity_mnv2_street", [*SMALL, *FEW, "settings.network.affinity=8"])
+    method = recipes.method_module("affinity").Method(recipe.settings, LABELS)
+    onnx_export.write_engine(recipe, method, (64, 96), folder)
+    return folder
 
 
 @pytest.fixture
@@ -83,9 +86,19 @@ def test_what_the_viewer_cannot_do_is_one_line(
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
-def test_a_model_without_affinities_cannot_be_viewed(tmp_path: Path, image: Path, capsys: pytest.CaptureFixture) -> None:
-    """One with masks, which has as many tensors between network and decoder."""
-    folder = written(tmp_path / "affinity_mnv2", "settings.network.affinity=0", "settings.network.mask=8")
+@pytest.mark.parametrize("lost", [{17}, {16, 17}])
+def test_a_model_without_affinities_cannot_be_viewed(
+    lost: set[int], engine: Path, tmp_path: Path, image: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """An engine with fewer tensors between network and decoder."""
+    folder = Path(shutil.copytree(engine, tmp_path / "engine"))
+    model, content = onnx.load(folder / "model.onnx"), json.loads((folder / "manifest.json").read_text())
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"no_{name}" if name in {f"network/{number}" for number in lost} else name for name in names]
+    onnx.save(model, folder / "model.onnx")
+    content["sha256"] = hashlib.sha256((folder / "model.onnx").read_bytes()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps(content))
     assert view.main(["--model", str(folder), "--image", str(image), "--pixel", "1,1", "--out", "a.png"]) == 2
     assert "affinity_mnv2 has no affinity head" in capsys.readouterr().err
 
@@ -103,7 +116,7 @@ def test_the_variants_of_table_1_differ_as_the_paper_says() -> None:
 def test_two_decoders_of_one_network_train_it_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    for split in ("train", "val"):
+    for split in ("train", "val", "test"):
         tiny_dataset.write(tmp_path / "data" / "street", split)
     monkeypatch.chdir(tmp_path)
     few = {name: [*ablate.VARIANTS[name], *SMALL] for name in ablate.VARIANTS if name.startswith("D")}
@@ -111,4 +124,8 @@ def test_two_decoders_of_one_network_train_it_once(
     assert ablate.main(["--out", "out", "--steps", "1", "--batch", "1", "--frames", "1", "--seeds", "3"]) == 0
     rows = [line.split(" | ") for line in capsys.readouterr().out.strip().splitlines()][2:]
     assert [row[0] for row in rows] == [f"| {name}" for name in few] and [row[-1] for row in rows] == ["60.6 |", "61.4 |"]
-    assert len(list(Path("out").glob("*.json"))) == 2 and len(list(Path("out").glob("*.pt"))) == 1
+    results = [json.loads(file.read_text()) for file in Path("out").glob("*.json")]
+    assert len(results) == 2 and len(list(Path("out").glob("*.pt"))) == 1
+    for result in results:
+        assert list(result["on_test"]) == list(ablate.ABLATION.choices)
+        assert result["on_test"][result["chosen"]] == max(result["on_test"].values())

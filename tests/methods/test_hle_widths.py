@@ -8,6 +8,7 @@ import pytest
 
 from panoptic_ros import manifest
 from tests.data import tiny_dataset
+from training.ablation import result_file
 from training.methods.hle import widths
 
 
@@ -35,4 +36,4 @@ def test_every_width_is_trained_exported_and_timed(
 
 def test_widths_have_results_of_their_own() -> None:
     args = widths.ABLATION.parser("").parse_args([])
-    assert len({widths.result_file(args, name, 0) for name in widths.VARIANTS}) == len(widths.VARIANTS)
+    assert len({result_file(args, name, 0) for name in widths.VARIANTS}) == len(widths.VARIANTS)

@@ -30,7 +30,7 @@ ABLATION = Ablation(
     paper_pq={"pre-training alone": 58.5, "end to end": 62.2, "separate losses": 57.8},
     out=Path("out/amwc_ablation"),
     lr=1e-3,
-    steps=200,
+    steps=100,
     seeds=(0, 1, 2),
     init="runs/amwc_mnv2/last.pt",
 )
