@@ -57,7 +57,7 @@ def random_method(settings: list[str]) -> tuple[recipes.Recipe, Method]:
     return recipe, method
 
 
-@pytest.fixture(scope="module", params=["boxes", "masks"])
+@pytest.fixture(scope="module", params=["boxes", pytest.param("masks", marks=pytest.mark.slow)])
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Method]:
     recipe, method = random_method(MASKS if request.param == "masks" else [])
     folder = tmp_path_factory.mktemp(request.param)

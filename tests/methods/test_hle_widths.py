@@ -12,6 +12,7 @@ from training.ablation import result_file
 from training.methods.hle import widths
 
 
+@pytest.mark.slow
 def test_every_width_is_trained_exported_and_timed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, shallow_mobilenet: None
 ) -> None:
