@@ -38,7 +38,7 @@ class EndToEndSettings:
     drop: float = 0.1
     min_thing_area: int = 200
     min_stuff_area: int = 2048
-    slope: float = 0.1
+    slope: float = 0.1 / STRIDE**2
     soft_misses: bool = True
     separate: bool = False
 
@@ -151,7 +151,7 @@ def algorithm_1(
     """
     if not len(lifting.category):
         return np.zeros_like(class_cost), np.zeros_like(edge_cost)
-    perturbed = class_cost[lifting.category] + np.float32(lam) * gradient
+    perturbed = class_cost[lifting.category] + np.float32(lam) * gradient * lifting.known
     labels = multiway_cut(perturbed, edge_cost, distances).classes  # z_p
     numbers = np.arange(len(class_cost)).reshape(-1, 1, 1)
     moved = (lifting.category[labels] == numbers).astype(np.float32) - (lifting.cut.classes == numbers)  # x_p - x

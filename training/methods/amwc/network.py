@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import normalize, pad
 
 from panoptic_ros.core import PanopticError
 from training.nets.deeplab import ASPP, DecoderStep, backbone, conv, separable_conv
@@ -47,7 +47,7 @@ class Output(NamedTuple):
 
     class_cost: (B,C,h/4,w/4), -log of the class probabilities. edge_cost: (B,2D,h/4,w/4) logits of being in one segment; channel
     2d joins (i,j) to (i,j+distances[d]), 2d+1 to (i+distances[d],j); what leaves the image means nothing. features:
-    (B,E,h/4,w/4), pooled into embeddings.
+    (B,E,h/4,w/4) unit vectors, pooled into embeddings.
     """
 
     class_cost: Tensor
@@ -76,7 +76,7 @@ class Network(nn.Module):
         # no gradient from affinities to semantics (section 3.1)
         joined = self.join(torch.cat([affinity, class_cost.detach()], 1))
         edge_cost = torch.cat([classifier(joined) for classifier in self.classifiers], 1)
-        return Output(class_cost, edge_cost, self.features(joined))
+        return Output(class_cost, edge_cost, normalize(self.features(joined), dim=1))
 
 
 class Trunk(nn.Module):
