@@ -58,10 +58,14 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def write_card(model: Manifest, scores: dict, benches: list[dict]) -> str:
-    """card.md and measured.json into the model's folder. scores, benches: the reports of the two commands."""
+    """card.md and measured.json into the model's folder. scores, benches: the reports of the two commands; of a report on several
+    models its own part."""
     if scores["model"] != model.model:
         raise PanopticError(f"the scores are of {scores['model']!r}, not of {model.model!r}")
-    measured = measurement(scores, benches)
+    own = [bench for bench in benches if bench["model"] == model.model]
+    if benches and not own:
+        raise PanopticError(f"the times are of {benches[0]['model']!r}, not of {model.model!r}")
+    measured = measurement(scores, own)
     check_file(model, measured, "the scores")
     text = card(model, measured)
     (model.onnx.parent / MEASURED).write_text(json.dumps(measured, indent=1) + "\n")

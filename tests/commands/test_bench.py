@@ -22,7 +22,7 @@ from panoptic_ros.__main__ import main
 from panoptic_ros.commands import bench as command
 from panoptic_ros.commands.bench_crowd import Crowded, mosaic
 from panoptic_ros.commands.bench_measure import interleaved, measure, memory, summary
-from panoptic_ros.commands.bench_plots import bars
+from panoptic_ros.commands.bench_plots import HEIGHT, LEFT, TOP, bars, curves
 from panoptic_ros.commands.model_arguments import choices
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import BACKENDS, open_engine
@@ -71,11 +71,20 @@ def test_every_combination_is_measured(tiny_folder: Path, clip: Path, capsys: py
     assert "tiny 64x128 onnxruntime fp32" in table.partition("p50, ms")[2]
     for name in ("stages.svg", "percentiles.svg"):
         assert "tiny 64x128 openvino fp32" in "".join(ElementTree.parse(plots / name).getroot().itertext())
+    assert "tiny openvino fp32" in "".join(ElementTree.parse(plots / "memory.svg").getroot().itertext())
     events = json.loads(trace.read_text())["traceEvents"]
     assert {event["pid"] for event in events} == {1, 3}  # of the four, in their order
     for pid in (1, 3):
         spans = [event for event in events if event["pid"] == pid and event["ph"] == "X"]
         assert [event["name"] for event in spans] == ["pipeline", *STAGES] * (10 + 20)
+
+
+def test_a_curve_goes_through_its_points_in_the_order_of_x() -> None:
+    drawing = ElementTree.fromstring(curves("memory", {"one": [(2.0, 30.0), (1.0, 15.0)]}))
+    dots = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in drawing.iter("{http://www.w3.org/2000/svg}circle")]
+    (near, middle), (far, top) = dots
+    assert (far - LEFT, TOP + HEIGHT - top) == (pytest.approx(2 * (near - LEFT)), pytest.approx(2 * (TOP + HEIGHT - middle)))
+    assert {"one", "15", "30", "1", "2"} <= set(drawing.itertext())
 
 
 def test_cpu_time_is_of_all_threads_and_memory_of_the_engine(tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

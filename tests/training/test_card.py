@@ -12,10 +12,10 @@ from training import card, evaluate
 README = f"# Robot\n\nbefore\n\n{card.MARKERS[0]}\nold\n{card.MARKERS[1]}\n\nafter\n"
 
 
-def bench(size: list[int], milliseconds: float) -> dict:
+def bench(size: list[int], milliseconds: float, model: str = "tiny") -> dict:
     times = {"p50": milliseconds, "p95": 9.0, "p99": 2 * milliseconds, "max": 9.0, "mean": 9.0}
     run = {
-        "model": "tiny", "size": size, "engine": {"backend": "openvino", "version": "2", "precision": "fp32"}, "ratios": {
+        "model": model, "size": size, "engine": {"backend": "openvino", "version": "2", "precision": "fp32"}, "ratios": {
             "engine/network": 1.25, "pipeline/network": 1.5}, "network_only_ms": times, "engine_ms": times, "pipeline_ms": times,
     }  # fmt: skip
     return {"machine": {"cpu": "Abacus", "cores": 2, "os": "of no interest"}, "runs": [run]}
@@ -67,6 +67,18 @@ def test_card_and_table(tmp_path: Path, scores: Path) -> None:
     assert rows[0].endswith(" | 2.0 | 2.0 | 2.0 | 0.0 |")  # of the size of the scores; a file of 1 KB
     assert rows[1] == "| unmeasured | colours |" + "  |" * 12 + " 0.0 |"
     assert rows[3].endswith(":val at 64x96, openvino fp32; times are the median in milliseconds on Abacus, 2 cores.")
+
+
+def test_times_of_other_models_are_left_out(tmp_path: Path, scores: Path, capsys: pytest.CaptureFixture) -> None:
+    engine = write_engine(tmp_path / "engines" / "tiny")
+    other, own = bench([64, 96], 5.0, "other"), bench([64, 96], 2.0)
+    (tmp_path / "both.json").write_text(json.dumps(own | {"runs": other["runs"] + own["runs"]}))
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    command = ["--model", str(engine), "--scores", str(scores), "--bench"]
+    assert card.main([*command, str(tmp_path / "both.json")]) == 0
+    assert [speed["engine_ms"]["p50"] for speed in json.loads((engine / "measured.json").read_text())["speed"]] == [2.0]
+    assert card.main([*command, str(tmp_path / "other.json")]) == 2
+    assert "the times are of 'other', not of 'tiny'" in capsys.readouterr().err
 
 
 def test_without_tracking_and_times(tmp_path: Path, scores: Path) -> None:
