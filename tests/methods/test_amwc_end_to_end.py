@@ -1,5 +1,7 @@
 """Training through the cut: Algorithm 1 and eq. 4 by hand, the surrogate of PQ, and what is matched with what."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -253,6 +255,20 @@ def test_dropped_costs_are_zero_and_get_no_gradient() -> None:
     torch.manual_seed(0)
     panoptic_loss(costs, *truth, [1, 4], EndToEndSettings(True, drop=0.99, min_thing_area=1, min_stuff_area=1)).backward()
     assert (costs.edge_cost.grad == 0).float().mean() > 0.98
+
+
+@pytest.mark.parametrize("least", [200, 480, 600])
+def test_a_segment_near_its_least_area_spoils_no_other(least: int) -> None:
+    """The lower 18 cells of a car look like road: they shall move, and none of those that are right. 480 pixels are its rest."""
+    output, *truth = truth_and_costs(noise=0.0)
+    output.class_cost[0, :, 9:12, 2:8] = output.class_cost[0, :, 9:12, 2:8].flip(0)
+    costs = Output(*(part.clone().requires_grad_() for part in output))
+    cut = cuts_of(costs.class_cost, costs.edge_cost, [1, 4], THINGS)[0]
+    torch.manual_seed(0)
+    panoptic_loss(costs, *truth, [1, 4], replace(SETTINGS, min_thing_area=least)).backward()
+    wrong = torch.from_numpy(cut.classes) != truth[0][0]
+    true_class = costs.class_cost.grad[0].gather(0, truth[0])[0]
+    assert wrong.sum() == 18 and (true_class[wrong] > 0).all() and (true_class[~wrong] >= 0).all()
 
 
 def test_a_cell_loses_the_costs_of_all_classes_or_of_none() -> None:
