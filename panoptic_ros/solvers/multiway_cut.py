@@ -64,7 +64,7 @@ def asymmetric_multiway_cut(
     (i, j) to (i, j + distances[d]), channel 2d + 1 to (i + distances[d], j); what leaves the image is ignored. Both float32, or
     float64 that is rounded to it. distances: pixels, increasing from 1, none above H or W.
     mode: "greedy" is Algorithm 2, with similarities in float32; "fast" links what is safe first, contracts in nearly that
-    order, then lets clusters change their class, and single pixels their cluster.
+    order, then lets clusters change their class, and what was linked and at last single pixels their cluster.
     time_budget_s: no merging or moving begins after it; linking and building the graph are not interrupted.
     Multiplying all costs by a positive number changes nothing but the energy, up to rounding.
     PanopticError: an argument is none of that.
@@ -96,6 +96,7 @@ def _solve(
     labels, sums = _linked(class_cost, edge_cost, steps) if mode == "fast" else _pixels(class_cost)
     linked = len(sums) < labels.size
     edges = linking.cluster_edges(labels, len(sums), edge_cost, steps) if linked else linking.pixel_edges(edge_cost, steps)
+    parts = [part.copy() for part in (sums, *edges)] if linked else []
     graph = contraction.build_graph(sums, *edges)
     complete = False
     while not complete and perf_counter() < stop:
@@ -105,6 +106,11 @@ def _solve(
         if not complete or not reassign.change_classes(graph, things):
             break
     clusters, classes = _merged(graph, things)
+    neighbours = reassign.incident(parts[1], len(sums)) if linked and complete else ()
+    for _ in range(SWEEPS if linked else 0):
+        complete = complete and perf_counter() < stop
+        if not complete or not reassign.move_nodes(clusters, classes, *parts, *neighbours):
+            break
     labels = clusters[labels]
     if mode == "fast":
         active = reassign.boundary(labels)

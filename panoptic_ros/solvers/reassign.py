@@ -1,4 +1,4 @@
-"""What is better off elsewhere: components of a few pixels, whole clusters in another class, and in the end single pixels."""
+"""What is better off elsewhere: small components, whole clusters in another class, then their parts, in the end single pixels."""
 
 import numpy as np
 from numba import njit
@@ -63,6 +63,59 @@ def change_classes(graph: Graph, things: np.ndarray) -> bool:
         if saved[kind] > saved[graph.best[cluster]]:
             graph.best[cluster], changed = kind, True
     return changed
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def incident(ends: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The half-edges of each of `count` nodes: those of n are order[first[n] : first[n + 1]], and h is ends.ravel()[h]."""
+    owner = ends.reshape(-1)
+    first, order = np.zeros(count + 1, np.int32), np.empty(len(owner), np.int32)
+    for half in range(len(owner)):
+        first[owner[half] + 1] += 1
+    for node in range(count):
+        first[node + 1] += first[node]
+    place = first.copy()
+    for half in range(len(owner)):
+        order[place[owner[half]]] = half
+        place[owner[half]] += 1
+    return first, order
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def move_nodes(
+    clusters: np.ndarray,
+    classes: np.ndarray,
+    cost: np.ndarray,
+    ends: np.ndarray,
+    weight: np.ndarray,
+    first: np.ndarray,
+    order: np.ndarray,
+) -> int:
+    """One sweep of iterated conditional modes over a graph before its contraction; how many nodes went to another cluster.
+
+    clusters: (N,) int32 indices into `classes` (C,), changed in place. cost: (N, K). ends, weight: see `contraction.build_graph`.
+    first, order: see `incident`. The clusters that a node has edges to are the choice.
+    """
+    owner, moved = ends.reshape(-1), 0
+    found, saved, listed = np.empty(len(classes), np.int32), np.empty(len(classes)), np.zeros(len(classes), np.bool_)
+    for node in range(len(clusters)):
+        own, count = clusters[node], 1
+        found[0], saved[own], listed[own] = own, -cost[node, classes[own]], True
+        for half in order[first[node] : first[node + 1]]:
+            other = clusters[owner[half ^ 1]]
+            if not listed[other]:
+                found[count], saved[other], listed[other] = other, -cost[node, classes[other]], True
+                count += 1
+            saved[other] += weight[half >> 1]
+        best = own
+        for place in range(count):
+            listed[found[place]] = False
+            if saved[found[place]] > saved[best]:
+                best = found[place]
+        if best != own:
+            clusters[node] = best
+            moved += 1
+    return moved
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
