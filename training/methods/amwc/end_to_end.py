@@ -27,7 +27,7 @@ class EndToEndSettings:
 
     scale: w. perturbations: N. largest: lambda is drawn from 1 to it. drop: part of the costs that are set to zero (table 2); all
     classes of a cell together, since zero alone would make its class the likeliest there. min_thing_area, min_stuff_area: pixels,
-    t of eq. 6; slope: of its sigma, per pixel. soft_misses: see `surrogate_quality`; false is eq. 6 to the letter. separate: the
+    t of eq. 6; slope: of its sigma, per pixel. soft_misses: see `surrogate_quality`; false is eq. 6 as printed. separate: the
     losses of section A.4 instead, an ablation.
     """
 
