@@ -9,7 +9,7 @@ PIP := $(RUN) pip install --disable-pip-version-check --quiet
 # An unpinned torch would be the newest CUDA build.
 TORCH := torch==2.13.*
 
-.PHONY: demo test soak
+.PHONY: demo test soak fuzz
 
 demo: $(VENV)/.runtime
 	$(RUN) panoptic_ros demo
@@ -19,6 +19,9 @@ test: $(VENV)/.test
 
 soak: $(VENV)/.runtime
 	$(RUN) tests.soak $(ARGS)
+
+fuzz: $(VENV)/.test
+	$(RUN) tests.fuzz $(ARGS)
 
 $(VENV)/.runtime: setup.py | $(VENV)/bin/python
 	@echo "installing the runtime into $(VENV)"

@@ -1,5 +1,6 @@
 """Image files and video clips as frames: (H, W, 3) uint8 RGB."""
 
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -65,7 +66,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
     """The given files, and of the given folders the images in order of their names. Raises PanopticError if there are none."""
     files: list[Path] = []
     for path in paths:
-        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        inside = sorted(path.iterdir()) if os.path.isdir(path) else [path]
         files += [file for file in inside if file == path or file.suffix.lower() in IMAGE_SUFFIXES]
     if not files:
         raise PanopticError(f"no images in {', '.join(map(str, paths))}: a folder's images are {', '.join(IMAGE_SUFFIXES)}")
@@ -74,7 +75,7 @@ def image_files(paths: Sequence[Path]) -> list[Path]:
 
 def frames(path: Path) -> Iterator[np.ndarray]:
     """The frames of a video clip, of a folder of images, or of one image. Raises PanopticError if it is none of them."""
-    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+    if os.path.isdir(path) or path.suffix.lower() in IMAGE_SUFFIXES:
         yield from map(read_image, image_files([path]))
     else:
         yield from _clip(path)

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,9 +112,8 @@ def _find(name_or_path: str | Path) -> Path:
     path, found = Path(name_or_path), models()
     if str(name_or_path) in found:
         return found[str(name_or_path)]
-    with suppress(OSError):  # a name that is too long
-        if (path / "manifest.json").is_file():
-            return path
+    if os.path.isfile(path / "manifest.json"):
+        return path
     choices = f"models are {', '.join(sorted(found))}" if found else "no models are installed"
     raise PanopticError(f"unknown model {str(name_or_path)!r}: {choices} (a folder with a manifest.json is one too)")
 

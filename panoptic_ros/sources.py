@@ -1,5 +1,6 @@
 """Where images can come from: video clips, folders of images, ROS 2 bags, camera devices."""
 
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -50,7 +51,7 @@ def open_source(path: Path, rate_hz: float | None = None, topic: str | None = No
     """
     if rate_hz is not None and not rate_hz > 0:
         raise PanopticError(f"rate {rate_hz} is not possible: images per second, above 0")
-    if not path.exists():
+    if not os.path.exists(path):
         raise PanopticError(f"{path} does not exist: expected a video clip, a folder of images or a rosbag2")
     if path.is_char_device():
         return _device(path, rate_hz)

@@ -94,6 +94,8 @@ def test_a_checkpoint_s_mapping_is_the_same_recipe_again(file: Path) -> None:
         ("=3", "'=3' is not of the form key=value"),
         ("seed=${seeds}", "seed"),
         ("data=3", "3"),
+        ("engine_size={a: 1}", "small.yaml: recipe key engine_size: "),
+        ("settings.network.skips={a: 1}", "recipe key settings.network.skips: "),
     ],
 )
 def test_what_a_recipe_cannot_say_is_refused_in_one_line(file: Path, override: str, message: str) -> None:
@@ -113,6 +115,19 @@ def test_files_that_are_no_recipes_are_refused_in_one_line(file: Path, content: 
     with pytest.raises(PanopticError) as caught:
         load(file)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "content", [None, [1], 5, "text", {}, {"method": "hle", "data": object()}, {5: 1, "method": "hle"}], ids=str
+)
+def test_what_else_a_checkpoint_may_hold_is_refused(content: object) -> None:
+    with pytest.raises(PanopticError, match="recipe|method"):
+        recipe.from_dict(content)
+
+
+def test_a_name_that_is_too_long_is_an_unknown_recipe() -> None:
+    with pytest.raises(PanopticError, match="unknown recipe"):
+        recipe.load("x" * 5000, [])
 
 
 def test_files_that_are_no_text_are_refused(file: Path) -> None:

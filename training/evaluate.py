@@ -6,6 +6,7 @@ python -m training.evaluate --engine hle_mnv2 --data street:val --tracking [--js
 
 import argparse
 import hashlib
+import os
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -73,7 +74,7 @@ def arguments_parser() -> argparse.ArgumentParser:
 
 def evaluate_files(args: argparse.Namespace) -> tuple[dict, FrameQuality]:
     """Scores of COCO panoptic predictions. Raises PanopticError for what is missing or inconsistent."""
-    if args.images and not args.images.is_dir():
+    if args.images and not os.path.isdir(args.images):
         raise PanopticError(f"--images {args.images} is no folder")
     labels, pairs = read_pairs(args.ground_truth, args.predictions, args.images)
     quality, images = FrameQuality(labels), 0

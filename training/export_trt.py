@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import logging
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -81,8 +82,8 @@ def _parser() -> argparse.ArgumentParser:
 def _fp32_model(args: argparse.Namespace) -> Manifest:
     """The model in FP32, exported anew where there is a checkpoint for it, at the size that was asked for."""
     folder, checkpoint = args.engines / args.model, args.checkpoint or Path("runs") / args.model / "last.pt"
-    exported = (folder / "manifest.json").is_file()
-    if args.checkpoint or args.precision == "fp32" and (args.settings or checkpoint.is_file() or not exported):
+    exported = os.path.isfile(folder / "manifest.json")
+    if args.checkpoint or args.precision == "fp32" and (args.settings or os.path.isfile(checkpoint) or not exported):
         from training.onnx_export import export_checkpoint  # torch, which a robot need not have
 
         images_for = partial(_images, args)
@@ -93,7 +94,7 @@ def _fp32_model(args: argparse.Namespace) -> Manifest:
         raise PanopticError(f"settings {' '.join(args.settings)} need a checkpoint: give --checkpoint FILE")
     elif args.precision == "fp32":
         print(f"there is no {checkpoint}: {folder / 'model.onnx'} is taken as it is")
-    model = manifest.load(folder if (folder / "manifest.json").is_file() else args.model)
+    model = manifest.load(folder if os.path.isfile(folder / "manifest.json") else args.model)
     return model.with_size(*args.size) if args.size else model
 
 

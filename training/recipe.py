@@ -2,7 +2,9 @@
 
 import importlib
 import io
+import os
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -148,7 +150,7 @@ class Recipe:
 def load(name: str, overrides: list[str]) -> Recipe:
     """name: a recipe of training/recipes, or a path to a YAML file. overrides: key=value, dots for nesting."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else RECIPES / f"{name}.yaml"
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path's, it takes names that are too long
         raise PanopticError(f"unknown recipe {name!r}; there are {', '.join(sorted(p.stem for p in RECIPES.glob('*.yaml')))}")
     try:
         text = path.read_text(encoding="utf-8")
@@ -156,9 +158,9 @@ def load(name: str, overrides: list[str]) -> Recipe:
         content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(io.StringIO(text)))
         for override in overrides:
             assign(content, override)
-    except (OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError, IndexError) as error:
+        return from_dict(content)
+    except (PanopticError, OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError, IndexError) as error:
         raise PanopticError(f"recipe {name}: {one_line(error)}") from error
-    return from_dict(content)
 
 
 def makers_of(model: str) -> list[str]:
@@ -196,17 +198,40 @@ def one_line(error: Exception) -> str:
 
 
 def from_dict(content: Any) -> Recipe:
-    """The recipe of a mapping, as in YAML or in a checkpoint. Raises PanopticError for unknown keys and methods."""
-    content = OmegaConf.create(content)
-    schema = OmegaConf.structured(Recipe)
-    schema.settings = OmegaConf.structured(method_module(str(content.get("method"))).Settings)
+    """The recipe of a mapping, as in YAML or in a checkpoint. Raises PanopticError for whatever does not fit, naming the key."""
+    if not isinstance(content, (dict, DictConfig)):
+        raise PanopticError(f"a recipe is a mapping of keys to values, not {str(content)[:80]!r}")
+    schema = DictConfig({})  # until the method is known
     try:
+        content = content if isinstance(content, DictConfig) else OmegaConf.create(content)
+        schema = _schema(str(content.get("method")))
         return OmegaConf.to_object(OmegaConf.merge(schema, content))
     except ConfigKeyError as error:
         choices = ", ".join(f.name for f in fields(error.object_type)) if is_dataclass(error.object_type) else "none"
         raise PanopticError(f"unknown recipe key {error.full_key!r}; the keys there are {choices}") from error
-    except OmegaConfBaseException as error:
-        raise PanopticError(f"recipe key {error.full_key or '(all)'}: {one_line(error)}") from error
+    except (OmegaConfBaseException, TypeError) as error:  # a list in the place of a mapping may be a plain TypeError
+        key = getattr(error, "full_key", None) or _refused(schema, content)
+        raise PanopticError(f"recipe key {key}: {one_line(error)}") from error
+
+
+@cache
+def _schema(method: str) -> DictConfig:
+    """What a recipe of this method may have. Raises PanopticError if there is no such method."""
+    schema = OmegaConf.structured(Recipe)
+    schema.settings = OmegaConf.structured(method_module(method).Settings)
+    return schema
+
+
+def _refused(schema: DictConfig, content: Any) -> str:
+    """The first key of content, dots for nesting, that the schema does not take by itself; (all) if there is none."""
+    plain = OmegaConf.to_container(content) if isinstance(content, DictConfig) else content  # resolves no ${...}
+    for key, value in plain.items():
+        try:
+            OmegaConf.merge(schema, {key: value})
+        except (OmegaConfBaseException, TypeError):
+            nested = isinstance(value, dict) and key in schema and OmegaConf.is_dict(schema[key])
+            return f"{key}.{_refused(schema[key], value)}" if nested else str(key)
+    return "(all)"
 
 
 def method_module(name: str) -> Any:

@@ -1,6 +1,7 @@
 """What can be searched: the decoder's settings by PQ, the tracker's by HOTA; their ranges, and what a trial costs."""
 
 import argparse
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -65,7 +66,7 @@ def decoder_target(args: argparse.Namespace) -> Target:
 def tracker_target(args: argparse.Namespace) -> Target:
     """A trial tracks what the exported engine found."""
     folder, start = args.engines / args.model, TrackerSettings()
-    model = manifest.load(folder if folder.is_dir() else args.model)
+    model = manifest.load(folder if os.path.isdir(folder) else args.model)
     labels, frames = _frames(args, model)
     frames = frames[: args.frames]
     if not all(frame.sequence for frame in frames):
@@ -82,7 +83,7 @@ def tracker_target(args: argparse.Namespace) -> Target:
 def _present(args: argparse.Namespace) -> list[str]:
     """The decoder settings of the model as it is exported, as overrides of its checkpoint's; none if it is not."""
     folder = args.engines / args.model
-    return onnx_export.decoder_settings(manifest.load(folder)) if (folder / "manifest.json").is_file() else []
+    return onnx_export.decoder_settings(manifest.load(folder)) if os.path.isfile(folder / "manifest.json") else []
 
 
 def _frames(args: argparse.Namespace, model: Manifest) -> tuple[tuple[Label, ...], list[TrueFrame]]:

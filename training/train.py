@@ -4,6 +4,7 @@ On several GPUs, or in several processes: `torchrun --nproc-per-node N -m traini
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -116,7 +117,7 @@ def train(recipe: Recipe, run: Run) -> bool:
     checkpoint = run.out / LAST
     if run.resume:
         trainer.load(checkpoint)
-    elif checkpoint.exists():
+    elif os.path.exists(checkpoint):
         raise PanopticError(f"{checkpoint} exists: continue it with --resume, or choose another --out")
     size = f"{trainer.parameter_count() / 1e6:.2f} M parameters"
     if distributed.rank() == 0:

@@ -1,6 +1,7 @@
 """One training step after the other, in one process or in several."""
 
 import dataclasses
+import os
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def check_start(recipe: Recipe) -> None:
     """Raises PanopticError if weights that the recipe starts from are missing, with the training that makes them."""
     for key in ("backbone_weights", "init"):
         source = getattr(recipe, key)
-        if source and "://" not in source and not Path(source).exists():
+        if source and "://" not in source and not os.path.exists(source):
             makers = [f"`python -m training.train {name}`" for name in recipes.makers_of(Path(source).parent.name)]
             made = f"{' or '.join(makers)} makes it, " if makers else ""
             raise PanopticError(f"there is no {source}: {made}{key}=FILE takes another, {key}=null begins without")

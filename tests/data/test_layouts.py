@@ -9,8 +9,9 @@ import pytest
 
 from panoptic_ros.core import PanopticError
 from training.data import bdd100k, cityscapes, fabricate
+from training.data.faults import census
 from training.data.frames import locate, read_frames, read_ids, read_pair
-from training.data.layouts import splits
+from training.data.layouts import panoptic_files, splits
 from training.data.panoptic import read_sample
 from training.metrics.panoptic_quality import Truth
 
@@ -141,3 +142,25 @@ def test_cityscapes_ids_are_whole_numbers(tmp_path: Path) -> None:
     file.write_bytes(cv2.imencode(".tiff", np.full((4, 4), 7.5, np.float32))[1].tobytes())
     with pytest.raises(PanopticError, match="is float32 .*; instance ids of Cityscapes are a grey PNG"):
         cityscapes.read_ids(file)
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "a\0b.jpg", "", "/dev/zero"], ids=["long", "NUL", "empty", "device"])
+@pytest.mark.parametrize("layout", ["panoptic", "coco", "vistas"])
+def test_names_that_no_file_can_have_are_missing_files(layout: str, name: str, tmp_path: Path) -> None:
+    split = "training" if layout == "vistas" else "train"
+    root = fabricate.write(layout, tmp_path, [split], size=SIZE)
+    file = panoptic_files(root, split).json
+    content = json.loads(file.read_text())
+    content["images"][0]["file_name"] = content["annotations"][1]["file_name"] = name
+    file.write_text(json.dumps(content))
+    with pytest.raises(PanopticError, match=f"{file.name}: 2 of its 4 files are missing: "):
+        read_frames(root, split)
+    faults = census(root, split).faults
+    assert len(faults.get("missing file", [])) + len(faults.get("broken file", [])) == 2
+
+
+def test_a_data_set_with_a_name_too_long_does_not_exist() -> None:
+    with pytest.raises(PanopticError, match="there is no data set 'xxx"):
+        locate("x" * 5000 + ":train")
+    with pytest.raises(PanopticError, match="xxx is no folder of a data set"):
+        read_frames(Path("x" * 5000), "train")

@@ -10,36 +10,24 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "ros")]
 
 from tests.fuzz import guided  # noqa: E402
+from tests.fuzz.report import Result, table, write  # noqa: E402
 from tests.fuzz.target import Target, case, find, targets  # noqa: E402
 from tests.fuzz.worker import MAX_GROWTH, MIB, Status, fault_of, save  # noqa: E402
 
 _POLL_S = 0.05
-
-
-@dataclass
-class Result:
-    """Of one target. growth_mib: of memory, from the first tenth of a process's inputs to its last. findings: file -> fault."""
-
-    target: str
-    cases: int = 0
-    taken: int = 0
-    refused: int = 0
-    seconds: float = 0.0
-    growth_mib: float = 0.0
-    findings: dict[str, str] = field(default_factory=dict)
 
 
 def fuzz(target: Target, cases: int, seed: int, limit_s: float, found: Path, longest_s: float = math.inf) -> Result:
@@ -109,15 +97,6 @@ def _ending(code: int) -> str:
     return signal.Signals(-code).name if code < 0 else f"status {code}"
 
 
-def table(results: Sequence[Result]) -> str:
-    """Markdown."""
-    rows = [(r.target, r.cases, r.taken, r.refused, f"{r.seconds:.0f}", f"{r.growth_mib:.0f}", len(r.findings)) for r in results]
-    rows.append(("all", *(sum(row[i] for row in rows) for i in (1, 2, 3)), "", "", sum(row[6] for row in rows)))
-    head = ("target", "inputs", "taken", "refused", "seconds", "memory grew by MiB", "findings")
-    lines = ["| " + " | ".join(map(str, row)) + " |" for row in (head, ("---",) * len(head), *rows)]
-    return "\n".join(lines) + "\n"
-
-
 def replay(target: Target, file: Path) -> int:
     """Runs one input here, with its traceback if it raises."""
     with tempfile.TemporaryDirectory() as folder:
@@ -137,8 +116,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--seconds", type=float, default=math.inf, metavar="S", help="at most, for each target (default: no limit)"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("out/fuzz"), metavar="DIR", help="report and findings (default: %(default)s)"
+        "--out", type=Path, default=Path("out/fuzz"), metavar="DIR", help="results as JSON, and findings (default: %(default)s)"
     )
+    parser.add_argument("--report", type=Path, default=Path("out/fuzz.md"), help="Markdown (default: %(default)s)")
     parser.add_argument("--guided", action="store_true", help="by coverage, with atheris where it is installed")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run the input of a finding; with --target")
     args = parser.parse_args(arguments)
@@ -150,10 +130,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return max(guided.fuzz(target.name, args.cases // len(chosen), args.out / "corpus") for target in chosen)
     if args.guided:
         print("atheris is not installed (pip install atheris); inputs are mutated without coverage")
-    return report(chosen, args)
+    return run(chosen, args, shlex.join(["python", "-m", "tests.fuzz", *(sys.argv[1:] if arguments is None else arguments)]))
 
 
-def report(chosen: Sequence[Target], args: argparse.Namespace) -> int:
+def run(chosen: Sequence[Target], args: argparse.Namespace, command: str) -> int:
+    """1 if anything was found."""
     results = []
     for target in chosen:
         results.append(fuzz(target, -(-args.cases // len(chosen)), args.seed, args.limit, args.out / "findings", args.seconds))
@@ -161,9 +142,9 @@ def report(chosen: Sequence[Target], args: argparse.Namespace) -> int:
         for file, fault in results[-1].findings.items():
             print(f"  {fault}\n    python -m tests.fuzz --target {target.name} --replay {file}", flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "report.md").write_text(table(results))
     (args.out / "report.json").write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
-    print(f"\n{table(results)}")
+    write(args.report, results, command)
+    print(f"\n{args.report.read_text()}")
     return int(any(result.findings for result in results))
 
 

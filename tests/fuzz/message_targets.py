@@ -19,6 +19,7 @@ from ros_types import ros_bytes
 
 from panoptic_ros import manifest
 from panoptic_ros.__main__ import COMMANDS
+from panoptic_ros.commands.model_arguments import choices
 from panoptic_ros.core import Label, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware import dds_types as types
@@ -253,10 +254,11 @@ def arguments(data: bytes, _: Path) -> None:
         except SystemExit as end:
             assert end.code in (0, 2)
             return
-    if getattr(given, "size", None) and isinstance(given.size, tuple):
-        MODEL.with_size(*given.size)
-    if hasattr(given, "model"):
-        manifest._find(given.model)
+    chosen = choices(given) if name == "bench" else [given]
+    for size in {choice.size for choice in chosen if getattr(choice, "size", None)}:
+        MODEL.with_size(*size)
+    for model in {choice.model for choice in chosen if hasattr(choice, "model")}:
+        manifest._find(model)
     with patch.dict(os.environ, {"ROS_DOMAIN_ID": rest[-1] if rest else ""}):
         _domain_number(getattr(given, "domain", None))
 

@@ -30,10 +30,14 @@ from training.metrics.files import read_pairs
 # COCO panoptic
 
 
-def _dataset(folder: Path) -> Path:
+def _dataset(folder: Path, frames: int = 4) -> Path:
     """A drawn data set, made when it is first needed."""
-    root = folder / "data"
-    return root if root.exists() else tiny_dataset.write(root)
+    root = folder / f"data_{frames}"
+    if not root.exists():
+        tiny_dataset.edit(
+            tiny_dataset.write(root), lambda content: content.update({k: content[k][:frames] for k in ("images", "annotations")})
+        )
+    return root
 
 
 def json_seeds() -> list[bytes]:
@@ -85,7 +89,7 @@ def png_seeds() -> list[bytes]:
 
 
 def panoptic_png(data: bytes, folder: Path) -> None:
-    root = _dataset(folder)
+    root = _dataset(folder, frames=1)
     file = root / "panoptic_train" / "0.png"
     file.write_bytes(data)
     _all(

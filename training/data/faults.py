@@ -1,6 +1,7 @@
 """What a data set consists of, and what is wrong with it; unlike the readers, it goes on after a fault."""
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -100,7 +101,7 @@ def _look_at(entry: Entry, found: Census) -> None:
     try:
         ids = read_ids(entry.ids)
     except PanopticError as error:
-        found.fault("missing file" if not entry.ids.exists() else "broken file", str(error))
+        found.fault("missing file" if not os.path.exists(entry.ids) else "broken file", str(error))
         return
     if shape and shape != ids.shape:
         found.fault("image and ids differ in size", f"{entry.name} is {ids.shape}, its image {shape}")
@@ -121,7 +122,7 @@ def _image_shape(entry: Entry, found: Census) -> tuple[int, int] | None:
     try:
         return read_image(entry.image).shape[:2]
     except PanopticError as error:
-        found.fault("missing file" if not entry.image.exists() else "broken file", str(error))
+        found.fault("missing file" if not os.path.exists(entry.image) else "broken file", str(error))
         return None
 
 

@@ -1,5 +1,6 @@
 """A data set's images in the order of their sequences, with their true segments, whatever its layout."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,7 +63,7 @@ def locate(dataset: str) -> tuple[Path, str]:
     name, colon, split = dataset.rpartition(":")
     if not (name and colon and split):
         raise PanopticError(f"data set {dataset!r} is not NAME:SPLIT or PATH:SPLIT, such as street:val")
-    folders = [folder for folder in (Path(name), DATA / name) if folder.is_dir()]
+    folders = [folder for folder in (Path(name), DATA / name) if os.path.isdir(folder)]
     if not folders:
         here = ", ".join(sorted(f.name for f in DATA.iterdir() if f.is_dir())) if DATA.is_dir() else ""
         raise PanopticError(f"there is no data set {name!r}: no folder {name} or {DATA / name}; {DATA}/ has {here or 'none'}")
@@ -77,6 +78,8 @@ def read_frames(root: Path, split: str) -> tuple[tuple[Label, ...], list[TrueFra
 
     Layouts: docs/architecture.md, COCO, Cityscapes (with or without its panoptic JSON), Mapillary Vistas, BDD100K.
     """
+    if not os.path.isdir(root):
+        raise PanopticError(f"{root} is no folder of a data set")
     files = layouts.panoptic_files(root, split)
     if files:
         with whole_entries(files.json):
@@ -123,7 +126,7 @@ def whole_entries(file: Path) -> Iterator[None]:
 
 def _complete(source: Path, frames: list[TrueFrame]) -> list[TrueFrame]:
     """The same frames. Raises PanopticError if files of them are missing, or there are none. source: what lists them."""
-    missing = [str(path) for frame in frames for path in (frame.image, frame.ids) if not path.is_file()]
+    missing = [str(path) for frame in frames for path in (frame.image, frame.ids) if not os.path.isfile(path)]
     if missing or not frames:
         shown = ", ".join(missing[:3]) or "it lists no images"
         raise PanopticError(

@@ -1,5 +1,6 @@
 """The folders that data sets unpack to: where the parts of a split in COCO panoptic format lie."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ class PanopticFiles:
 
 def panoptic_files(root: Path, split: str) -> PanopticFiles | None:
     """The first of the known layouts that `root` has; None if it has none of them."""
-    return next((files for files in _candidates(root, split) if files.json.is_file()), None)
+    return next((files for files in _candidates(root, split) if os.path.isfile(files.json)), None)
 
 
 def _candidates(root: Path, split: str) -> Iterator[PanopticFiles]:
@@ -31,7 +32,7 @@ def _candidates(root: Path, split: str) -> Iterator[PanopticFiles]:
     for version in ("", "v1.2", "v2.0"):  # of Mapillary Vistas; where there are several, the one of the papers
         vistas = beside / version / "panoptic"
         for file in sorted(vistas.glob("panoptic_*.json")):
-            yield PanopticFiles(file, vistas, lambda image: beside / "images" / Path(image["file_name"]).with_suffix(".jpg"))
+            yield PanopticFiles(file, vistas, lambda image: beside / "images" / f"{os.path.splitext(image['file_name'])[0]}.jpg")
 
 
 def cityscapes_image(name: str) -> Path:

@@ -1,5 +1,6 @@
 """Some images of a data set or a clip, as the engine of a robot gets them: to calibrate and verify with, no labels needed."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,9 +25,9 @@ def sample_images(source: str, count: int, size: tuple[int, int]) -> list[np.nda
 
 def _spread(source: str, count: int) -> Iterator[np.ndarray]:
     path = Path(source)
-    if path.is_file():  # a clip has to be read from its start anyway
+    if os.path.isfile(path):  # a clip has to be read from its start anyway
         found = list(images.frames(path))
         return iter(found[:: max(1, len(found) // count)][:count])
-    root, split = (path.parent, path.name) if path.is_dir() else locate(source)
+    root, split = (path.parent, path.name) if os.path.isdir(path) else locate(source)
     files = images.image_files([root / split])
     return map(images.read_image, files[:: max(1, len(files) // count)][:count])
