@@ -1,6 +1,8 @@
 """The engines themselves: the same answer from every SDK, and a clear refusal of what is no engine."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +101,24 @@ def test_openvino_keeps_what_it_compiled(tiny: Manifest, tmp_path: Path) -> None
     assert (open_engine(tiny, "openvino", cache=tmp_path).run(image).ids == first).all()
     blob.write_bytes(blob.read_bytes()[:100])  # a start that was killed, a full disk
     assert (open_engine(tiny, "openvino", cache=tmp_path).run(image).ids == first).all()
+
+
+CLOSED_IN_ORDER = """
+import signal, sys
+from panoptic_ros import manifest
+from panoptic_ros.engine import open_engine
+signal.signal(signal.SIGUSR1, lambda *_: print("handled"))
+first, second = [open_engine(manifest.load(sys.argv[1]), "openvino") for _ in range(2)]
+del first
+del second
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_signals_are_handled_after_openvino_engines_were_closed(tiny_folder: Path) -> None:
+    pytest.importorskip("openvino")
+    command = [sys.executable, "-c", CLOSED_IN_ORDER, str(tiny_folder)]
+    assert subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout == "handled\n"
 
 
 def test_openvino_trusts_no_cache_that_others_can_write_to(tiny: Manifest, tmp_path: Path) -> None:

@@ -16,16 +16,20 @@ _TYPES = {"fp32": ov.Type.f32, "bf16": ov.Type.bf16, "fp16": ov.Type.f16}
 
 _PRECISIONS = (*_TYPES, "int8", "int8+bf16")
 
+CORE = ov.Core()
+"""The only one of the process, and never closed: each gives the thread that uses it first another stack for signal handlers, and
+when several are closed in the order they were opened, leaves that thread one whose memory is unmapped. The next signal with a
+handler, Ctrl-C or the end of a child, is then a segmentation fault (OpenVINO 2026.4)."""
+
 
 def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
     """device: `auto` (the CPU) or one that OpenVINO lists; precision: fp32, or where the device has it bf16, fp16, int8, or
     int8+bf16, which is an int8 file with its other layers in bf16."""
-    core = ov.Core()
     device = "CPU" if options.device == "auto" else options.device.upper()
-    if device not in core.available_devices:
-        choices = ", ".join(found.lower() for found in core.available_devices)
+    if device not in CORE.available_devices:
+        choices = ", ".join(found.lower() for found in CORE.available_devices)
         raise PanopticError(f"OpenVINO has no device {options.device!r}: devices are auto, {choices}")
-    has = core.get_property(device, "OPTIMIZATION_CAPABILITIES")
+    has = CORE.get_property(device, "OPTIMIZATION_CAPABILITIES")
     able = [precision for precision in _PRECISIONS if all(part.upper() in has for part in precision.split("+"))]
     if options.precision not in able:
         raise PanopticError(
@@ -39,7 +43,7 @@ def open_backend(manifest: Manifest, options: EngineOptions) -> Engine:
     if options.cache:  # OpenVINO checks what lies there against the graph, the device and its own version, not who wrote it
         plan_cache.private_folder(options.cache)
         config["CACHE_DIR"] = str(options.cache)
-    return OpenVinoEngine(core, manifest, device, config, options.precision)
+    return OpenVinoEngine(manifest, device, config, options.precision)
 
 
 class OpenVinoEngine:
@@ -49,9 +53,9 @@ class OpenVinoEngine:
     for a whole graph. The decoder reads the network's output where it lies.
     """
 
-    def __init__(self, core: ov.Core, manifest: Manifest, device: str, config: dict[str, object], precision: str) -> None:
+    def __init__(self, manifest: Manifest, device: str, config: dict[str, object], precision: str) -> None:
         self.size = manifest.size
-        self._core, self._manifest, self._device = core, manifest, device
+        self._manifest, self._device = manifest, device
         self._finish = finish_of(manifest)
         # The precision is always said: left out, OpenVINO takes bf16 on the CPUs that have it.
         self._exact = config | {"INFERENCE_PRECISION_HINT": ov.Type.f32}
@@ -62,12 +66,12 @@ class OpenVinoEngine:
         if floats != ov.Type.f32:
             compiled = self._open_in_two()
         else:
-            compiled = core.compile_model(self._read(), device, self._config)
+            compiled = CORE.compile_model(self._read(), device, self._config)
             self._request = compiled.create_infer_request()
         self.description = {
             "backend": "openvino",
             "version": ov.__version__.split("-")[0],
-            "device": f"{device} ({core.get_property(device, 'FULL_DEVICE_NAME')})",
+            "device": f"{device} ({CORE.get_property(device, 'FULL_DEVICE_NAME')})",
             "precision": f"fp16 file in {precision}" if manifest.precision == "fp16" != precision else precision,
             "convolutions": _convolutions(compiled),
             "threads": str(compiled.get_property("INFERENCE_NUM_THREADS")) if device == "CPU" else "-",
@@ -84,22 +88,22 @@ class OpenVinoEngine:
 
     def run_network_only(self, image: np.ndarray) -> None:
         if self._network_request is None:
-            network = self._core.compile_model(self._network(), self._device, self._config)
+            network = CORE.compile_model(self._network(), self._device, self._config)
             self._network_request = network.create_infer_request()
         _infer(self._network_request, image)
 
     def _open_in_two(self) -> ov.CompiledModel:
         """Two requests, the second fed with the outputs of the first; the network is returned."""
-        network = self._core.compile_model(self._network(), self._device, self._config)
+        network = CORE.compile_model(self._network(), self._device, self._config)
         self._network_request = network.create_infer_request()
-        decoder = self._core.compile_model(self._decoder(), self._device, self._exact)
+        decoder = CORE.compile_model(self._decoder(), self._device, self._exact)
         self._decoder_request = decoder.create_infer_request()
         for index in range(len(network.outputs)):
             self._decoder_request.set_input_tensor(index, self._network_request.get_output_tensor(index))
         return network
 
     def _read(self) -> ov.Model:
-        model = self._core.read_model(self._manifest.onnx)
+        model = CORE.read_model(self._manifest.onnx)
         model.reshape({"image": [1, *self.size, 3]})
         return model
 

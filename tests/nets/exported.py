@@ -34,7 +34,8 @@ class Numbered(nn.Module):
 def runtimes(call: Callable[..., tuple[Tensor, ...]], inputs: tuple, folder: Path) -> dict[str, Run]:
     """name -> the exported `call`, in each of RUNTIMES."""
     import onnxruntime
-    import openvino
+
+    from panoptic_ros.backends.openvino import CORE
 
     file = folder / "numbered.onnx"
     with torch.no_grad(), warnings.catch_warnings():
@@ -43,7 +44,7 @@ def runtimes(call: Callable[..., tuple[Tensor, ...]], inputs: tuple, folder: Pat
         torch.onnx.export(module, (torch.zeros(1, dtype=torch.int64),), file, dynamo=True, input_names=["number"],
                           opset_version=OPSET, verbose=False)  # fmt: skip
     session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
-    compiled = openvino.Core().compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = CORE.compile_model(file, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return {
         "onnxruntime": lambda number: session.run(None, {"number": np.array([number])}),
         "openvino": lambda number: [part.copy() for part in compiled({"number": np.array([number])}).values()],
