@@ -51,7 +51,7 @@ def figure(runs: Sequence[Path]) -> Figure:
     drawn, rows = plt.subplots(len(logs), 2, figsize=(9, 2.6 * len(logs)), squeeze=False, layout="constrained")
     for (run, (log, validation)), (left, right) in zip(logs.items(), rows, strict=True):
         left.plot([entry["step"] for entry in log], [entry["loss"] for entry in log], color="tab:red", linewidth=1)
-        left.set(title=run.resolve().name, xlabel="step", ylabel="loss", yscale="log")
+        left.set(title=run.resolve().name, xlabel="step", ylabel="loss", ylim=(0, None))
         draw_quality(validation, right)
     return drawn
 
