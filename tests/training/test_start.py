@@ -109,7 +109,8 @@ def test_backbone_weights_are_those_of_the_file(recipe: Recipe, tmp_path: Path) 
     assert all(torch.equal(found[name], value) for name, value in state.items())
 
 
-def test_a_missing_start_is_said_with_what_makes_it(recipe: Recipe) -> None:
+def test_a_missing_start_is_said_with_what_makes_it(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     recipe.backbone_weights = "runs/hle_mnv2/last.pt"
     with pytest.raises(
         PanopticError,

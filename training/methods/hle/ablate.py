@@ -23,13 +23,13 @@ VARIANTS = {
     "shipped: plus cross entropy on psi": [],
     "hinge on the exponent, plus cross entropy on psi": ["settings.loss.instance=lovasz_hinge"],
 }  # fmt: skip
-"""Name -> what differs from the recipe hle_mnv2_street; the first seven in the order of table 6."""
+"""Name -> what differs from the recipe hle_mnv2_wide_street; the first seven in the order of table 6."""
 
 PAPER_PQ = dict(zip(VARIANTS, (38.8, 45.0, 50.2, 57.0, 57.0, 58.6, 59.1)))
 
 ABLATION = Ablation(
     command="training.methods.hle.ablate",
-    recipe="hle_mnv2_street",
+    recipe="hle_mnv2_wide_street",
     variants=VARIANTS,
     decoder=decoder_defaults(DecoderSettings()),
     paper_pq=PAPER_PQ,
