@@ -35,7 +35,7 @@ from training.data.frames import locate
 from training.data.samples import sample_images
 from training.precision.emulate import emulated_engine
 from training.precision.half import to_half
-from training.precision.int8 import to_int8
+from training.precision.int8 import FLOAT_LAST, to_int8
 from training.tensorrt_operators import problems
 
 PRECISIONS = ("fp32", *variant.PRECISIONS)
@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=8, help="how many of them (default: %(default)s)")
     parser.add_argument("--calibration", metavar="DATASET:SPLIT", help="frames for int8 (default: train of the same)")
     parser.add_argument("--calibration-frames", type=int, default=64, help="how many of them (default: %(default)s)")
+    floats = "how many of the last convolutions stay in floating point in int8 (default: %(default)s)"
+    parser.add_argument("--float-last", type=int, default=FLOAT_LAST, metavar="N", help=floats)
     parser.add_argument(
         "--via", choices=tensorrt_plan.WAYS, default="onnx", help="how the graph gets into TensorRT (default: %(default)s)"
     )
@@ -122,8 +124,9 @@ def _variant(model: Manifest, args: argparse.Namespace) -> Manifest:
             images = sample_images(source, args.calibration_frames, model.size)
         except PanopticError as error:
             raise PanopticError(f"int8 needs frames like the robot's, as --calibration names them: {error}") from error
-        graph = to_int8(graph, model.network_output, images)
-        made = f"onnxruntime {importlib.metadata.version('onnxruntime')}, {args.calibration_frames} frames of {source}"
+        graph = to_int8(graph, model.network_output, images, args.float_last)
+        version, floats = importlib.metadata.version("onnxruntime"), f"{args.float_last} last convolutions in float"
+        made = f"onnxruntime {version}, {args.calibration_frames} frames of {source}, {floats}"
     data = graph.SerializeToString()
     _verify(model, args, data)
     print(f"{variant.save(model, args.precision, data, made)}: {len(data) / 1e6:.1f} MB")

@@ -20,7 +20,6 @@ from training.precision import compare, int8
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny model, findable by its name, and a data set for it."""
     monkeypatch.setattr(int8, "FLOAT_FIRST", 0)
-    monkeypatch.setattr(int8, "FLOAT_LAST", 0)
     monkeypatch.setattr(tensorrt_plan, "missing", lambda via: "a GPU is not here")
     monkeypatch.setenv("PANOPTIC_ROS_ENGINES", str(tmp_path / "engines"))
     tiny_engine.write(tmp_path / "engines" / "tiny")
@@ -30,7 +29,18 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def export(engines: Path, *arguments: str) -> int:
     data = str(engines.parent / "data")
-    sources = ["--data", f"{data}:val", "--calibration", f"{data}:val", "--frames", "2", "--calibration-frames", "3"]
+    sources = [
+        "--data",
+        f"{data}:val",
+        "--calibration",
+        f"{data}:val",
+        "--frames",
+        "2",
+        "--calibration-frames",
+        "3",
+        "--float-last",
+        "0",
+    ]
     return export_trt.main(["--model", "tiny", "--engines", str(engines), *sources, *arguments])
 
 
@@ -46,7 +56,7 @@ def test_a_precision_is_made_verified_and_found(engines: Path, capsys: pytest.Ca
     assert variant.load(model, precision).precision == precision
     note = json.loads(variant.note_file(model, precision).read_text())
     assert note["made"].endswith(
-        f"3 frames of {engines.parent / 'data'}:val" if precision == "int8" else f"onnx {onnx.__version__}"
+        f"3 frames of {engines.parent / 'data'}:val, 0 last convolutions in float" if precision == "int8" else onnx.__version__
     )
 
 

@@ -17,10 +17,13 @@ from training.precision.network_part import network_part
 
 FLOAT_FIRST, FLOAT_LAST = 1, 5
 """How many of the network's first and last convolutions stay in floating point: the first has three channels and no speed to
-gain; what the last ones compute is read as directions and logarithms, which INT8 changes most (`training.verify` shows it)."""
+gain; what the last ones compute is read as directions and logarithms, which INT8 changes most (`training.verify` shows it). For a
+model that does with fewer there is `float_last`."""
 
 
-def to_int8(model: onnx.ModelProto, network_output: str, images: Iterable[np.ndarray]) -> onnx.ModelProto:
+def to_int8(
+    model: onnx.ModelProto, network_output: str, images: Iterable[np.ndarray], float_last: int = FLOAT_LAST
+) -> onnx.ModelProto:
     """A copy of `model` whose network is quantised. images: (1,h,w,3) uint8, for the ranges of the activations: the mean over
     the images of each one's largest magnitude, which a single odd frame does not spoil. Raises PanopticError for a network that
     has no convolutions but those that stay in floating point."""
@@ -30,10 +33,12 @@ def to_int8(model: onnx.ModelProto, network_output: str, images: Iterable[np.nda
     for index, node in enumerate(source.graph.node):
         node.name = node.name or f"node_{index}"  # quantize_static chooses by name
     convolutions = [node.name for node in network_part(source.graph, network_output) if node.op_type == "Conv"]
-    chosen = convolutions[FLOAT_FIRST : len(convolutions) - FLOAT_LAST]
+    if float_last < 0:
+        raise PanopticError(f"{float_last} last convolutions in floating point: 0 or more")
+    chosen = convolutions[FLOAT_FIRST : max(0, len(convolutions) - float_last)]
     if not chosen:  # an empty list would mean all of them to quantize_static
         raise PanopticError(
-            f"the network has {len(convolutions)} convolutions; the first {FLOAT_FIRST} and the last {FLOAT_LAST} stay in "
+            f"the network has {len(convolutions)} convolutions; the first {FLOAT_FIRST} and the last {float_last} stay in "
             "floating point, so that INT8 has nothing to do"
         )
     with tempfile.TemporaryDirectory() as folder:

@@ -100,7 +100,7 @@ def exported(name: str, folder: Path, args: argparse.Namespace) -> dict[str, Eng
     write_engine(recipe, trained(name, recipe, labels, args), SIZE, folder)
     model = manifest.load(folder)
     frames = sample_images(f"{recipe.data.root}:{recipe.data.train}", CALIBRATION_FRAMES, SIZE)
-    graph = to_int8(onnx.load(model.onnx), model.network_output, frames)
+    graph = to_int8(onnx.load(model.onnx), model.network_output, frames, float_last=1)
     variant.save(model, "int8", graph.SerializeToString(), f"{CALIBRATION_FRAMES} frames")
     return {precision: open_engine(model, "openvino", precision=precision) for precision in PRECISIONS}
 
