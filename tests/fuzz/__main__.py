@@ -32,7 +32,7 @@ _POLL_S = 0.05
 
 def fuzz(target: Target, cases: int, seed: int, limit_s: float, found: Path, longest_s: float = math.inf) -> Result:
     """Runs the inputs 0..cases-1 in child processes, a new one after each that dies or hangs; longest_s for all of them."""
-    result, begin_s = Result(target.name), time.monotonic()
+    result, begin_s = Result(target.name, seed), time.monotonic()
     for old in found.glob(f"{target.name}_*"):
         old.unlink()
     while result.cases < cases and (left_s := begin_s + longest_s - time.monotonic()) > 0:
@@ -119,6 +119,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--out", type=Path, default=Path("out/fuzz"), metavar="DIR", help="results as JSON, and findings (default: %(default)s)"
     )
     parser.add_argument("--report", type=Path, default=Path("out/fuzz.md"), help="Markdown (default: %(default)s)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on behind the last target that the run in --out came to the end of"
+    )
     parser.add_argument("--guided", action="store_true", help="by coverage, with atheris where it is installed")
     parser.add_argument("--replay", type=Path, metavar="FILE", help="run the input of a finding; with --target")
     args = parser.parse_args(arguments)
@@ -135,14 +138,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(chosen: Sequence[Target], args: argparse.Namespace, command: str) -> int:
     """1 if anything was found."""
-    results = []
+    cases, file, results = -(-args.cases // len(chosen)), args.out / "report.json", []
+    args.out.mkdir(parents=True, exist_ok=True)
+    before = [Result(**result) for result in json.loads(file.read_text())] if args.resume and file.exists() else []
+    done = {result.target: result for result in before if (result.cases, result.seed) == (cases, args.seed)}
     for target in chosen:
-        results.append(fuzz(target, -(-args.cases // len(chosen)), args.seed, args.limit, args.out / "findings", args.seconds))
+        again = done.get(target.name)
+        results.append(again or fuzz(target, cases, args.seed, args.limit, args.out / "findings", args.seconds))
+        file.write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
         print(table(results[-1:]).splitlines()[2], flush=True)
         for file, fault in results[-1].findings.items():
             print(f"  {fault}\n    python -m tests.fuzz --target {target.name} --replay {file}", flush=True)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "report.json").write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
     write(args.report, results, command)
     print(f"\n{args.report.read_text()}")
     return int(any(result.findings for result in results))

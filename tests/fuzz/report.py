@@ -14,6 +14,7 @@ class Result:
     """Of one target. growth_mib: of memory, from the first tenth of a process's inputs to its last. findings: file -> fault."""
 
     target: str
+    seed: int = 0
     cases: int = 0
     taken: int = 0
     refused: int = 0

@@ -90,5 +90,8 @@ def test_the_report_has_command_table_and_findings(tmp_path: Path, monkeypatch: 
     assert "`python -m tests.fuzz --target deadly --cases 2 " in text and "2 inputs in " in text and "Machine: cpu " in text
     assert "| deadly | 2 | 1 | 0 |" in text
     assert f"**Findings: 1**\n\n- ended with SIGSEGV: `python -m tests.fuzz --target deadly --replay {tmp_path}" in text
-    assert main([*arguments, "--cases", "1"]) == 0
+    again = json.loads((tmp_path / "report.json").read_text())
+    assert main([*arguments, "--resume"]) == 1
+    assert json.loads((tmp_path / "report.json").read_text()) == again  # to the microsecond: not run once more
+    assert main([*arguments, "--resume", "--cases", "1"]) == 0
     assert "**No finding**" in file.read_text()
