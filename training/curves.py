@@ -47,7 +47,7 @@ def draw(runs: Sequence[Path], plot: Path) -> None:
 
 def figure(runs: Sequence[Path]) -> Figure:
     """A row for each run: the loss, and PQ of the val split if it was trained with --validate-every."""
-    logs = {run: (read(run / LOG), read(run / VALIDATION) if (run / VALIDATION).exists() else []) for run in runs}
+    logs = {run: (read(run / LOG, "loss"), read(run / VALIDATION, "pq") if (run / VALIDATION).exists() else []) for run in runs}
     drawn, rows = plt.subplots(len(logs), 2, figsize=(9, 2.6 * len(logs)), squeeze=False, layout="constrained")
     for (run, (log, validation)), (left, right) in zip(logs.items(), rows, strict=True):
         left.plot([entry["step"] for entry in log], [entry["loss"] for entry in log], color="tab:red", linewidth=1)
@@ -67,16 +67,17 @@ def draw_quality(log: Sequence[dict], axes: Axes) -> None:
         axes.legend()
 
 
-def read(log: Path) -> list[dict]:
-    """The entries of a run's log; without its last line, if that is cut off."""
+def read(log: Path, key: str) -> list[dict]:
+    """The entries of a run's log, each with its step and this key; without what stands behind its last line end, of a run that was killed there."""
     try:
-        lines = log.read_text().splitlines()
+        entries = [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]]
     except OSError as error:
         raise PanopticError(f"cannot read {log}: {error}; expected a folder of training.train") from error
-    try:
-        return [json.loads(line) for line in lines if line.endswith("}")]
     except ValueError as error:
         raise PanopticError(f"{log} is not a log of training.train: {error}") from error
+    if not all(isinstance(entry, dict) and {"step", key} <= entry.keys() for entry in entries):
+        raise PanopticError(f"{log} is not a log of training.train: every line has a step and {key}")
+    return entries
 
 
 if __name__ == "__main__":

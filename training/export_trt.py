@@ -125,7 +125,7 @@ def _variant(model: Manifest, args: argparse.Namespace) -> Manifest:
         except PanopticError as error:
             raise PanopticError(f"int8 needs frames like the robot's, as --calibration names them: {error}") from error
         graph = to_int8(graph, model.network_output, images, args.float_last)
-        version, floats = importlib.metadata.version("onnxruntime"), f"{args.float_last} last convolutions in float"
+        version, floats = importlib.metadata.version("onnxruntime"), f"--float-last {args.float_last}"
         made = f"onnxruntime {version}, {args.calibration_frames} frames of {source}, {floats}"
     data = graph.SerializeToString()
     _verify(model, args, data)

@@ -158,9 +158,12 @@ def load(name: str, overrides: list[str]) -> Recipe:
         content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(io.StringIO(text)))
         for override in overrides:
             assign(content, override)
-        return from_dict(content)
     except (PanopticError, OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError, IndexError) as error:
         raise PanopticError(f"recipe {name}: {one_line(error)}") from error
+    try:
+        return from_dict(content)
+    except PanopticError as error:
+        raise PanopticError(f"recipe {name}: {error}") from error
 
 
 def makers_of(model: str) -> list[str]:
@@ -201,15 +204,23 @@ def from_dict(content: Any) -> Recipe:
     """The recipe of a mapping, as in YAML or in a checkpoint. Raises PanopticError for whatever does not fit, naming the key."""
     if not isinstance(content, (dict, DictConfig)):
         raise PanopticError(f"a recipe is a mapping of keys to values, not {str(content)[:80]!r}")
-    schema = DictConfig({})  # until the method is known
     try:
         content = content if isinstance(content, DictConfig) else OmegaConf.create(content)
-        schema = _schema(str(content.get("method")))
+        method = str(content.get("method"))
+    except (OmegaConfBaseException, TypeError, ValueError, IndexError) as error:
+        raise PanopticError(f"a recipe cannot be read: {one_line(error)}") from error
+    schema = _schema(method)  # which imports the method: a fault in it is not one of the recipe
+    try:
         return OmegaConf.to_object(OmegaConf.merge(schema, content))
     except ConfigKeyError as error:
         choices = ", ".join(f.name for f in fields(error.object_type)) if is_dataclass(error.object_type) else "none"
         raise PanopticError(f"unknown recipe key {error.full_key!r}; the keys there are {choices}") from error
-    except (OmegaConfBaseException, TypeError) as error:  # a list in the place of a mapping may be a plain TypeError
+    except (
+        OmegaConfBaseException,
+        TypeError,
+        ValueError,
+        IndexError,
+    ) as error:  # omegaconf lets plain ones through
         key = getattr(error, "full_key", None) or _refused(schema, content)
         raise PanopticError(f"recipe key {key}: {one_line(error)}") from error
 

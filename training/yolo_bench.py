@@ -20,9 +20,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino
 
 from panoptic_ros import images
+from panoptic_ros.backends.openvino import CORE
 from panoptic_ros.commands.bench_measure import FRAME_NS, WARM_UP, interleaved, summary, tracked
 from panoptic_ros.commands.machine import describe_machine
 from panoptic_ros.commands.model_arguments import add_model_arguments, open_model
@@ -115,7 +115,7 @@ def compare(args: argparse.Namespace) -> dict:
 
 def _precision(exported: Path) -> str:
     """What OpenVINO computes in where nothing is said, as ultralytics does."""
-    compiled = openvino.Core().compile_model(next(exported.glob("*.xml")), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    compiled = CORE.compile_model(next(exported.glob("*.xml")), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
     return compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
 
 

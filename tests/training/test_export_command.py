@@ -29,18 +29,7 @@ def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def export(engines: Path, *arguments: str) -> int:
     data = str(engines.parent / "data")
-    sources = [
-        "--data",
-        f"{data}:val",
-        "--calibration",
-        f"{data}:val",
-        "--frames",
-        "2",
-        "--calibration-frames",
-        "3",
-        "--float-last",
-        "0",
-    ]
+    sources = f"--data {data}:val --calibration {data}:val --frames 2 --calibration-frames 3 --float-last 0".split()
     return export_trt.main(["--model", "tiny", "--engines", str(engines), *sources, *arguments])
 
 
@@ -56,7 +45,7 @@ def test_a_precision_is_made_verified_and_found(engines: Path, capsys: pytest.Ca
     assert variant.load(model, precision).precision == precision
     note = json.loads(variant.note_file(model, precision).read_text())
     assert note["made"].endswith(
-        f"3 frames of {engines.parent / 'data'}:val, 0 last convolutions in float" if precision == "int8" else onnx.__version__
+        f"3 frames of {engines.parent / 'data'}:val, --float-last 0" if precision == "int8" else onnx.__version__
     )
 
 

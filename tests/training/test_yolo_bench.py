@@ -11,6 +11,7 @@ import openvino
 import pytest
 import tiny_engine
 
+from panoptic_ros.backends.openvino import CORE
 from training import yolo_bench
 
 SPEED = {"preprocess": 1.0, "inference": 5.0, "postprocess": 2.0}
@@ -27,7 +28,7 @@ class YOLO:
     def export(self, format: str, imgsz: tuple[int, int]) -> str:
         folder = Path("exported_openvino_model")
         folder.mkdir()
-        openvino.save_model(openvino.Core().read_model(tiny_engine.graph().SerializeToString()), folder / "model.xml")
+        openvino.save_model(CORE.read_model(tiny_engine.graph().SerializeToString()), folder / "model.xml")
         return str(folder)
 
     def predict(self, frame: np.ndarray, imgsz: tuple[int, int], verbose: bool) -> list:
