@@ -68,7 +68,7 @@ def draw_quality(log: Sequence[dict], axes: Axes) -> None:
 
 
 def read(log: Path, key: str) -> list[dict]:
-    """The entries of a run's log, each with its step and this key; a last line without its end, of a run that was killed, is not one."""
+    """The entries of a run's log, each with its step and this key; a last line that is cut off is left out."""
     try:
         entries = [json.loads(line) for line in log.read_text(encoding="utf-8").split("\n")[:-1]]
     except OSError as error:

@@ -42,11 +42,11 @@ def width(output_stride: int, *steps: tuple[int, int, int]) -> list[str]:
 
 
 VARIANTS = {
-    "16, 8: 128, 4: 128, 2: 64 (hle_mnv2_wide)": width(16, (8, 30, 128), (4, 30, 128), (2, 30, 64)),
+    "16, 8: 128, 4: 128, 2: 64": width(16, (8, 30, 128), (4, 30, 128), (2, 30, 64)),
     "16, 8: 128, 4: 128, 2: 32": width(16, (8, 30, 128), (4, 30, 128), (2, 30, 32)),
     "16, 8: 128, 4: 128": width(16, (8, 30, 128), (4, 30, 128)),
     "16, 8: 128, 4: 64": width(16, (8, 30, 128), (4, 30, 64)),
-    "32, 8: 128, 4: 128 (hle_mnv2)": width(32, (8, 30, 128), (4, 30, 128)),
+    "32, 8: 128, 4: 128": width(32, (8, 30, 128), (4, 30, 128)),
     "32, 8: 128, 4: 64": width(32, (8, 30, 128), (4, 30, 64)),
 }
 """Output stride of the backbone, then stride and channels of each decoder step -> what differs from hle_mnv2_wide_street."""
