@@ -161,3 +161,15 @@ def test_a_file_is_refused_for_the_same(file: Path) -> None:
     file.write_text(f"{TEXT}\nmore: {'[' * 100_000}{']' * 100_000}\n")
     with pytest.raises(PanopticError, match="no more than 50 lists and mappings"):
         load(file)
+
+
+@pytest.mark.parametrize("text", ['"' + "[" * 100_000 + '"', "'7'", "- hle", ""])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "text.yaml").write_text(text)
+    with pytest.raises(PanopticError, match="text.yaml: the file is not a mapping of keys to values"):
+        recipe.load(str(tmp_path / "text.yaml"), [])
+
+
+def test_a_number_that_no_float_holds_is_refused(file: Path) -> None:
+    with pytest.raises(PanopticError, match="recipe key lr: int too large"):
+        recipe.load(str(file), ["lr=1" + 400 * "0"])

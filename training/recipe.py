@@ -17,6 +17,9 @@ from panoptic_ros.core import PanopticError
 
 MAX_DEPTH = 50
 """Of lists and mappings in each other; libyaml's composer runs out of stack and ends the process."""
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_REFUSALS = (OmegaConfBaseException, YAMLError, TypeError, ValueError, IndexError, OverflowError, AssertionError)
+"""What omegaconf and yaml raise for what does not fit."""
 RECIPES = Path(__file__).parent / "recipes"
 PRECISIONS = ("bf16", "fp16", "fp32")
 NORMS = ("batch", "sync", "frozen")
@@ -155,10 +158,14 @@ def load(name: str, overrides: list[str]) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         check_nesting(text)
+        if not isinstance(
+            yaml.compose(text, Loader=LOADER), yaml.MappingNode
+        ):  # of a mere text omegaconf reads the content as YAML
+            raise PanopticError("the file is not a mapping of keys to values")
         content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(io.StringIO(text)))
         for override in overrides:
             assign(content, override)
-    except (PanopticError, OmegaConfBaseException, YAMLError, OSError, TypeError, ValueError, IndexError) as error:
+    except (PanopticError, OSError, *_REFUSALS) as error:
         raise PanopticError(f"recipe {name}: {one_line(error)}") from error
     try:
         return from_dict(content)
@@ -180,14 +187,14 @@ def assign(content: DictConfig, override: str) -> None:
     try:
         check_nesting(value)
         OmegaConf.update(content, key, OmegaConf.from_dotlist([f"value={value}"]).value, force_add=True)
-    except (OmegaConfBaseException, YAMLError, TypeError, ValueError, IndexError, AssertionError) as error:
+    except _REFUSALS as error:
         raise PanopticError(f"recipe override {override[:200]!r}: {one_line(error)}") from error
 
 
 def check_nesting(text: str) -> None:
     """Raises PanopticError for YAML that nests deeper than MAX_DEPTH, or has aliases, of which a few lines make gigabytes."""
     depth = 0
-    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+    for event in yaml.parse(text, Loader=LOADER):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > MAX_DEPTH:
             raise PanopticError(f"a recipe nests no more than {MAX_DEPTH} lists and mappings")
@@ -207,7 +214,7 @@ def from_dict(content: Any) -> Recipe:
     try:
         content = content if isinstance(content, DictConfig) else OmegaConf.create(content)
         method = str(content.get("method"))
-    except (OmegaConfBaseException, TypeError, ValueError, IndexError) as error:
+    except _REFUSALS as error:
         raise PanopticError(f"a recipe cannot be read: {one_line(error)}") from error
     schema = _schema(method)  # which imports the method: a fault in it is not one of the recipe
     try:
@@ -215,12 +222,7 @@ def from_dict(content: Any) -> Recipe:
     except ConfigKeyError as error:
         choices = ", ".join(f.name for f in fields(error.object_type)) if is_dataclass(error.object_type) else "none"
         raise PanopticError(f"unknown recipe key {error.full_key!r}; the keys there are {choices}") from error
-    except (
-        OmegaConfBaseException,
-        TypeError,
-        ValueError,
-        IndexError,
-    ) as error:  # omegaconf lets plain ones through
+    except _REFUSALS as error:
         key = getattr(error, "full_key", None) or _refused(schema, content)
         raise PanopticError(f"recipe key {key}: {one_line(error)}") from error
 
@@ -239,7 +241,7 @@ def _refused(schema: DictConfig, content: Any) -> str:
     for key, value in plain.items():
         try:
             OmegaConf.merge(schema, {key: value})
-        except (OmegaConfBaseException, TypeError):
+        except _REFUSALS:
             nested = isinstance(value, dict) and key in schema and OmegaConf.is_dict(schema[key])
             return f"{key}.{_refused(schema[key], value)}" if nested else str(key)
     return "(all)"
