@@ -208,7 +208,8 @@ def measured_cells(measured: dict) -> dict[str, str]:
         cells |= {key: percent(tracked[key]) for key in ("STQ", "VPQ")}
         cells |= {"HOTA": percent(tracked["things"]["HOTA"])} if tracked["things"] else {}
     for bench in measured["speed"]:
-        if bench["size"] == measured["size"]:
+        same = (measured["engine"][key] == bench["engine"][key] for key in ("backend", "precision"))
+        if bench["size"] == measured["size"] and all(same):
             cells |= {title: f"{bench[key]['p50']:.1f}" for title, key in TIMES.items()}
     return cells
 

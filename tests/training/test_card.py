@@ -12,10 +12,10 @@ from training import card, evaluate
 README = f"# Robot\n\nbefore\n\n{card.MARKERS[0]}\nold\n{card.MARKERS[1]}\n\nafter\n"
 
 
-def bench(size: list[int], milliseconds: float, model: str = "tiny") -> dict:
+def bench(size: list[int], milliseconds: float, model: str = "tiny", precision: str = "fp32") -> dict:
     times = {"p50": milliseconds, "p95": 9.0, "p99": 2 * milliseconds, "max": 9.0, "mean": 9.0}
     run = {
-        "model": model, "size": size, "engine": {"backend": "openvino", "version": "2", "precision": "fp32"}, "ratios": {
+        "model": model, "size": size, "engine": {"backend": "openvino", "version": "2", "precision": precision}, "ratios": {
             "engine/network": 1.25, "pipeline/network": 1.5}, "network_only_ms": times, "engine_ms": times, "pipeline_ms": times,
     }  # fmt: skip
     return {"machine": {"cpu": "Abacus", "cores": 2, "os": "of no interest"}, "runs": [run]}
@@ -38,9 +38,10 @@ def write_engine(folder: Path) -> Path:
 
 
 def write_times(folder: Path) -> list[str]:
-    for name, report in (("small", bench([64, 96], 2.0)), ("large", bench([128, 192], 7.0))):
+    reports = {"small": bench([64, 96], 2.0), "large": bench([128, 192], 7.0), "rounded": bench([64, 96], 1.0, precision="int8")}
+    for name, report in reports.items():
         (folder / f"{name}.json").write_text(json.dumps(report))
-    return [str(folder / "small.json"), str(folder / "large.json")]
+    return [str(folder / f"{name}.json") for name in reports]
 
 
 def test_card_and_table(tmp_path: Path, scores: Path) -> None:
@@ -64,7 +65,7 @@ def test_card_and_table(tmp_path: Path, scores: Path) -> None:
         head == "| model | method | PQ | things | stuff | PQ† | mIoU | AP | STQ | VPQ | HOTA | network | engine | pipeline | MB |"
     )
     assert rows[0].startswith("| [tiny](engines/tiny/card.md) | colours | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 | 100.0 |")
-    assert rows[0].endswith(" | 2.0 | 2.0 | 2.0 | 0.0 |")  # of the size of the scores; a file of 1 KB
+    assert rows[0].endswith(" | 2.0 | 2.0 | 2.0 | 0.0 |")  # of the size and precision of the scores; a file of 1 KB
     assert rows[1] == "| unmeasured | colours |" + "  |" * 12 + " 0.0 |"
     assert rows[3].endswith(":val at 64x96, openvino fp32; times are the median in milliseconds on Abacus, 2 cores.")
 
