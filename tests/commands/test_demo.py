@@ -46,7 +46,8 @@ def test_demo(tmp_path: Path, tiny_folder: Path, out: Path) -> None:
     assert re.search(r"#1 +car +score 0.06  box \(\d+, 128\) to \(\d+, 192\)", output), output
     assert re.search(r"2 identities in \d+ images:\n  #1    car +seen +0.\d s to +1.9 s, in \d+ images", output), output
     video = cv2.VideoCapture(str(out / "overlay.mp4"))
-    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == int(counts[1]) and video.get(cv2.CAP_PROP_FRAME_WIDTH) == 384
+    assert 20 < video.get(cv2.CAP_PROP_FRAME_COUNT) <= int(counts[1])  # a busy machine leaves out pictures, the newest wins
+    assert video.get(cv2.CAP_PROP_FRAME_WIDTH) == 384
     sheet = cv2.imread(str(out / "contact_sheet.png"))
     assert sheet.shape[1] == 3 * 516 and sheet.std() > 20
 
