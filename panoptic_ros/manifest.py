@@ -19,10 +19,10 @@ MAX_LABEL = 32767
 
 _KEYS = {
     "format": int, "model": str, "method": str, "onnx": str, "sha256": str, "size": list, "size_multiple": int,
-    "decode_stride": int, "network_output": str, "slots": int, "embedding": int, "labels": list, "license": str,
-    "trained_on": str, "recipe": str, "decoder": dict, "solver": dict,
+    "decode_stride": int, "coarse_above": int, "network_output": str, "slots": int, "embedding": int, "labels": list,
+    "license": str, "trained_on": str, "recipe": str, "decoder": dict, "solver": dict,
 }  # fmt: skip
-_OPTIONAL: dict[str, Any] = {"solver": {}}
+_OPTIONAL: dict[str, Any] = {"coarse_above": 0, "solver": {}}
 _LABEL_KEYS = {"id": int, "name": str, "thing": bool, "color": list}
 
 
@@ -31,10 +31,11 @@ class Manifest:
     """What a model is and what its engine returns; the contract is in docs/architecture.md.
 
     onnx: the file, its hash checked. size: (h, w) of the engine input, multiples of `size_multiple`. decode_stride: input
-    pixels per cell of the decoding grid. network_output: the tensor between network and decoder. slots: K. embedding: E.
-    decoder: the method's settings, baked into the graph and carried here for information only. sha256: of the file; empty where
-    there is none. precision: of the file, fp32 or one of `panoptic_ros.variant`. solver: settings of
-    the solver that makes slots of the graph's costs (`panoptic_ros.answer`); empty where the graph's outputs are slots.
+    pixels per cell of the decoding grid, twice as many where h is larger than coarse_above, unless that is 0. network_output:
+    the tensor between network and decoder. slots: K. embedding: E. decoder: the method's settings, baked into the graph and
+    carried here for information only. sha256: of the file; empty where there is none. precision: of the file, fp32 or one of
+    `panoptic_ros.variant`. solver: settings of the solver that makes slots of the graph's costs (`panoptic_ros.answer`); empty
+    where the graph's outputs are slots.
     """
 
     model: str
@@ -54,11 +55,17 @@ class Manifest:
     solver: Mapping[str, Any] = field(default_factory=dict)
     sha256: str = ""
     precision: str = "fp32"
+    coarse_above: int = 0
+
+    @property
+    def grid_stride(self) -> int:
+        """Input pixels per cell of the decoding grid at this size."""
+        return self.decode_stride * (2 if 0 < self.coarse_above < self.size[0] else 1)
 
     @property
     def grid_size(self) -> tuple[int, int]:
         """(h', w') of the decoding grid."""
-        return self.size[0] // self.decode_stride, self.size[1] // self.decode_stride
+        return self.size[0] // self.grid_stride, self.size[1] // self.grid_stride
 
     def with_size(self, height: int, width: int) -> "Manifest":
         """The same model for another input size. Raises PanopticError unless both are positive multiples of `size_multiple`."""
@@ -135,10 +142,11 @@ def _check_numbers(content: Mapping[str, Any], where: str) -> None:
     for key, high in limits.items():
         if not 1 <= content[key] <= high:
             raise PanopticError(f"{where}: {key} is {content[key]}; expected 1..{high}")
-    if content["size_multiple"] % content["decode_stride"]:
-        raise PanopticError(
-            f"{where}: decode_stride {content['decode_stride']} does not divide size_multiple {content['size_multiple']}"
-        )
+    if not 0 <= content["coarse_above"] <= MAX_SIDE:
+        raise PanopticError(f"{where}: coarse_above is {content['coarse_above']}; expected 0..{MAX_SIDE}")
+    stride = content["decode_stride"] * (2 if content["coarse_above"] else 1)
+    if content["size_multiple"] % stride:
+        raise PanopticError(f"{where}: decode_stride {stride} does not divide size_multiple {content['size_multiple']}")
     _check_size(content["size"], content["size_multiple"], where)
 
 

@@ -50,7 +50,7 @@ class Pipeline:
         self._way: Geometry | None = None
         self._image: np.ndarray | None = None
         self._engine = engine
-        self._stride = manifest.decode_stride
+        self._stride = manifest.grid_stride
         self._things = frozenset(label.id for label in manifest.labels if label.thing)
         self.tracker = tracker
 

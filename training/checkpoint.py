@@ -2,12 +2,17 @@
 
 import io
 import os
+import pickletools
 import shutil
+import zipfile
 from pathlib import Path
 
 import torch
 
 from panoptic_ros.core import PanopticError
+
+MAX_TEXT = 1000
+"""Characters of a name in a checkpoint. torch searches its message on a damaged one in a time that grows with their square."""
 
 
 def write_checkpoint(state: dict, path: Path, keep: int = 0) -> None:
@@ -57,14 +62,25 @@ def left(path: Path) -> str:
 def read_checkpoint(path: Path) -> dict:
     """A checkpoint of this project. Raises PanopticError if it is missing, truncated or something else."""
     try:
+        _check_texts(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
+    except Exception as error:  # zipfile, pickletools and torch raise many kinds for files that are missing or no checkpoints
         older = [str(file) for file in sorted(path.parent.glob("step_*.pt"))[:-1]]
         fix = f"; an older one is {older[-1]}: copy it to {path.name}" if older and path.exists() else ""
         raise PanopticError(f"cannot read the checkpoint {path}: {summary(error)}{fix}") from error
     if not isinstance(state, dict) or "recipe" not in state:
         raise PanopticError(f"{path} is no checkpoint of this project: it has no recipe")
     return state
+
+
+def _check_texts(path: Path) -> None:
+    """Raises ValueError for a longer text than any checkpoint has, whatever the others for a file that is none."""
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            texts = pickletools.genops(archive.read(name)) if name.endswith("data.pkl") else ()
+            longest = max((len(text) for _, text, _ in texts if isinstance(text, (str, bytes, bytearray))), default=0)
+            if longest > MAX_TEXT:
+                raise ValueError(f"a text in it has {longest} characters, which no name there has")
 
 
 def load_backbone(backbone: torch.nn.Module, source: str) -> None:

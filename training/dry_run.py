@@ -98,14 +98,14 @@ def note_unused(trainer: Trainer) -> None:
 def check_graph(trainer: Trainer) -> None:
     """Raises PanopticError unless network and decoder answer an image of the engine's size as `core.Slots` says."""
     method, (height, width) = trainer.method, trainer.recipe.engine_size
-    manifest_of(trainer.recipe, method)
+    model = manifest_of(trainer.recipe, method)
     graph = method.graph().to(trainer.device).eval()
     raw = graph.network_output(torch.zeros(1, height, width, 3, dtype=torch.uint8, device=trainer.device))
     answer = graph.slots(raw)
     found = [part.shape for part in (answer.ids, answer.category, answer.score, answer.embedding)]
-    stride, slots = method.settings.decoder.stride, method.slots
-    if found[:3] != [(height // stride, width // stride), (slots,), (slots,)]:
-        raise PanopticError(f"the graph answers {height}x{width} with {found}; expected {slots} slots on a grid of 1/{stride}")
+    grid, slots = model.grid_size, model.slots
+    if found[:3] != [grid, (slots,), (slots,)]:
+        raise PanopticError(f"the graph answers {height}x{width} with {found}; expected {slots} slots on a grid of {grid}")
     print(f"engine: {height}x{width}, {slots} slots, ids {found[0]}, embedding {found[3]}")
 
 

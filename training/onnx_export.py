@@ -68,12 +68,13 @@ def write_engine(recipe: Recipe, method: Any, input_size: tuple[int, int], folde
     graph = method.graph().eval()
     export_graph(graph, folder / ONNX)
     some = graph.slots(graph.network_output(torch.zeros(1, 8 * SIZE_MULTIPLE, 8 * SIZE_MULTIPLE, 3, dtype=torch.uint8)))
+    coarse = {"coarse_above": value} if (value := getattr(method.settings.decoder, "coarse_above", 0)) else {}
     solver = {} if graph.finish is Slots else {"solver": dataclasses.asdict(graph.finish.settings)}
     content = {
         "format": manifest.FORMAT, "model": recipe.model, "method": recipe.method, "onnx": ONNX,
         "sha256": hashlib.sha256((folder / ONNX).read_bytes()).hexdigest(),
         "size": list(input_size), "size_multiple": SIZE_MULTIPLE,
-        "decode_stride": method.settings.decoder.stride, "network_output": NETWORK, "slots": method.slots,
+        "decode_stride": method.settings.decoder.stride, **coarse, "network_output": NETWORK, "slots": method.slots,
         "embedding": some.embedding.shape[1],
         "labels": [dataclasses.asdict(label) for label in method.labels],
         "license": "Apache-2.0", "trained_on": Path(recipe.data.root).name, "recipe": recipe.name,

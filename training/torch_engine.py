@@ -32,9 +32,10 @@ def manifest_of(recipe: Recipe, method: Any) -> Manifest:
     """What the pipeline has to know of a model that lies in no file yet. Raises PanopticError if it has too many slots."""
     if method.slots > MAX_SLOTS:
         raise PanopticError(f"{recipe.model} has {method.slots} slots, things and stuff classes; at most {MAX_SLOTS} fit its ids")
-    height, width = recipe.engine_size
+    (height, width), decoder = recipe.engine_size, method.settings.decoder
     return Manifest(
         model=recipe.model, method=recipe.method, onnx=Path(), size=(height, width), size_multiple=32,
-        decode_stride=method.settings.decoder.stride, network_output="network", slots=method.slots, embedding=0,
-        labels=method.labels, license="", trained_on="", recipe=recipe.name, decoder={},
+        decode_stride=decoder.stride, coarse_above=getattr(decoder, "coarse_above", 0),
+        network_output="network", slots=method.slots, embedding=0, labels=method.labels, license="",
+        trained_on="", recipe=recipe.name, decoder={},
     )  # fmt: skip

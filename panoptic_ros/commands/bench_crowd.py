@@ -49,7 +49,7 @@ class Crowded:
         self.size, self.description, self._engine = engine.size, engine.description, engine
         things, stuff = ([label.id for label in model.labels if label.thing is kind] for kind in (True, False))
         count = min(MAX_OBJECTS, model.slots - len(stuff))
-        height, width = (side // model.decode_stride for side in model.size)
+        height, width = model.grid_size
         rows = columns = math.ceil(math.sqrt(count))
         cell = (np.arange(height) * rows // height)[:, None] * columns + np.arange(width) * columns // width
         edge = np.diff(cell, axis=0, append=-1).astype(bool) | np.diff(cell, axis=1, append=-1).astype(bool)

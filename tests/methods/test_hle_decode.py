@@ -185,7 +185,7 @@ def test_scores_of_stuff_are_the_mean_psi_of_their_pixels() -> None:
     raw, network = ideal(), ideal_hle.method().network
     ids, _, score, _ = run(raw)
     with torch.no_grad():
-        psi = network.semantic_logits(network.fields(raw, 2)).softmax(1)[0].view(4, *ids.shape)
+        psi = network.semantic_logits(network.fields(raw)).softmax(1)[0].view(4, *ids.shape)
     assert score[0].item() == pytest.approx(psi[0][ids == 1].mean().item(), abs=1e-6)
     assert score[1].item() == pytest.approx(psi[2][ids == 2].mean().item(), abs=1e-6)
 
@@ -196,6 +196,15 @@ def test_a_coarser_grid_is_decoded_where_the_recipe_says_so() -> None:
     ids, category, *_ = run(ideal(fine), stride=4)
     assert ids.shape == PICTURE.semantic.shape
     assert found_segments(ids.numpy(), category.numpy()) == PICTURE.segments()
+
+
+@pytest.mark.parametrize(("more", "finer"), [(-1, 1), (0, 2), (1, 2)])
+def test_images_of_more_rows_than_a_limit_are_decoded_on_a_coarser_grid(more: int, finer: int) -> None:
+    fine = Scene(*(part.repeat(2, 0).repeat(2, 1) for part in (PICTURE.semantic, PICTURE.instance)), PICTURE.confidence)
+    rows, columns = PICTURE.semantic.shape
+    ids, category, *_ = run(ideal(fine), stride=2, coarse_above=2 * 2 * (rows + more))
+    assert ids.shape == (finer * rows, finer * columns)
+    assert found_segments(ids.numpy(), category.numpy()) == (fine if finer == 2 else PICTURE).segments()
 
 
 @pytest.mark.parametrize("contents", ["noise", "zeros", "large"])

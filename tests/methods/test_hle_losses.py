@@ -253,7 +253,7 @@ def test_equation_15_moves_only_the_means_of_classes_that_are_there() -> None:
     raw = torch.randn(1, 15, 4, 8, requires_grad=True)
     semantic, instance = (part.flatten(1) for part in maps(MIXED))
     truth = targets(torch.where(semantic == PERSON, -1, semantic), instance, THING_CLASSES)
-    loss.semantic_terms(net, net.fields(raw, 2), truth, LossSettings())["class_means"].backward()
+    loss.semantic_terms(net, net.fields(raw), truth, LossSettings())["class_means"].backward()
     assert raw.grad is None and net.log_precision.grad is None
     assert (net.means.grad.abs().sum(1) > 0).tolist() == [True, True, True, False]
 

@@ -2,6 +2,7 @@
 
 import resource
 import signal
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,18 @@ def test_a_damaged_checkpoint_is_answered_with_an_older_one(tmp_path: Path) -> N
     with pytest.raises(
         PanopticError, match=r"cannot read the checkpoint \S*last.pt.*an older one is \S*step_00000001.pt: copy it"
     ):
+        read_checkpoint(tmp_path / "last.pt")
+
+
+def test_a_damaged_name_is_not_searched_by_torch(tmp_path: Path) -> None:
+    """It would take hours for a name of a megabyte."""
+    content = b"\x80\x02c" + 1_000_000 * b"a" + b"\nname\n."
+    with zipfile.ZipFile(tmp_path / "last.pt", "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+    with pytest.raises(PanopticError, match="a text in it has 1000005 characters"):
+        read_checkpoint(tmp_path / "last.pt")
+    (tmp_path / "last.pt").write_bytes(content)
+    with pytest.raises(PanopticError, match="not a zip file"):
         read_checkpoint(tmp_path / "last.pt")
 
 

@@ -21,7 +21,8 @@ _PARTS = 8
 
 @dataclass
 class DecoderSettings:
-    """stride: pixels per cell of the decoding grid (4, 2 or 1; supplement C). seeds: how many candidates at most.
+    """stride: pixels per cell of the decoding grid (4, 2 or 1; supplement C). coarse_above: rows of the image above which a cell
+    has twice as many, so that decoding costs no more there; 0 for never. seeds: how many candidates at most.
 
     seed_threshold, merge_threshold, instance_threshold, stuff_threshold: on s, Phi of two seeds, Phi of a pixel, psi.
     min_stuff_area: cells that a stuff segment must have, else its pixels are void. SEARCH: the ranges of `training.search`.
@@ -32,6 +33,7 @@ class DecoderSettings:
         "stuff_threshold": (0.0, 0.7), "min_stuff_area": (0, 200),
     }  # fmt: skip
     stride: int = 2
+    coarse_above: int = 0
     seeds: int = 100
     seed_threshold: float = 0.5
     merge_threshold: float = 0.3
@@ -70,8 +72,9 @@ class Decoder(nn.Module):
         self.register_buffer("slot_of_class", slot)  # 0 for things
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        fields = self.network.fields(raw, self.settings.stride)
-        height, width = (side * self.network.trunk.stride // self.settings.stride for side in raw.shape[-2:])
+        height, width = self.grid_size(raw)
+        as_it_is = self.settings.stride == self.network.trunk.stride and not self.settings.coarse_above
+        fields = self.network.fields(raw, None if as_it_is else (height, width))
         confidence, category = self.network.semantic_logits(fields)[0].softmax(0).topk(1, dim=0)  # 1,P
         confidence, category = confidence[0], category[0]
         thing = self.is_thing.index_select(0, category)
@@ -87,6 +90,15 @@ class Decoder(nn.Module):
             torch.cat([stuff_score, seeds.score]),
             torch.cat([self.stuff_embedding(), seeds.embedding]),
         )
+
+    def grid_size(self, raw: Tensor) -> tuple[int, int]:
+        """(h',w') of the decoding grid, by arithmetic alone: an export's sizes are symbols."""
+        given, stride = self.network.trunk.stride, self.settings.stride
+        if self.settings.coarse_above:
+            rows, most = raw.shape[-2], self.settings.coarse_above // given
+            stride = stride * (2 - 2 * most // (rows + most))
+        height, width = (side * given // stride for side in raw.shape[-2:])
+        return height, width
 
     def seeds(self, fields: Fields, features: Tensor, category: Tensor, thing: Tensor) -> Seeds:
         """3x3 maxima of the seed map on things, the best M of them, those of one object merged.

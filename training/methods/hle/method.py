@@ -44,7 +44,7 @@ class Method:
     def pictures(self, image: Tensor) -> dict[str, Tensor]:
         """The embedding, three dimensions a picture as in figure 3, and the seeds. image: (1,3,h,w), 0..255; each (3,h',w')."""
         raw = self.network(image)
-        fields = self.network.fields(raw, self.network.trunk.stride)
+        fields = self.network.fields(raw)
         embedding, seed = (part[0].view(-1, *raw.shape[-2:]) for part in (fields.embedding, fields.seed.sigmoid()))
         parts = embedding[: len(embedding) // 3 * 3].split(3)[:4]
         return {f"embedding_{n}": (part + 1) / 2 for n, part in enumerate(parts)} | {"seed": seed.expand(3, -1, -1)}

@@ -1,6 +1,7 @@
 """Hierarchical Lovász Embeddings (Kerola et al. 2021): the network and what its output channels mean."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -70,11 +71,11 @@ class Network(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         return self.head(self.trunk((image - self.pixel_mean) / self.pixel_std))
 
-    def fields(self, raw: Tensor, stride: int) -> Fields:
-        """raw: the output of `forward`. stride: pixels per cell of the grid (1, 2 or 4), bilinear from the network's."""
+    def fields(self, raw: Tensor, size: Sequence[int] | None = None) -> Fields:
+        """raw: the output of `forward`. size: (h',w') of the grid, bilinear from the network's, which is the default."""
         raw = raw.float()
-        if stride != self.trunk.stride:
-            raw = interpolate(raw, scale_factor=self.trunk.stride / stride, mode="bilinear", align_corners=False)
+        if size is not None:
+            raw = interpolate(raw, size=size, mode="bilinear", align_corners=False)
         position, raw = coordinates(raw).flatten(2), raw.flatten(2)
         e = self.settings.embedding
         logits = raw[:, e + 3 :] if self.settings.semantic_branch else None
