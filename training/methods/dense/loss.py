@@ -83,7 +83,7 @@ def losses(output: Output, semantic: Tensor, instance: Tensor, things: Tensor, s
 
 
 def semantic_loss(logits: Tensor, stride: int, semantic: Tensor, s: LossSettings) -> Tensor:
-    """Cross entropy, mean over the part `bootstrap` of this process's cells where it is worst.
+    """Cross entropy, mean over the cells where it is worst: the part `bootstrap` of each process's known cells.
 
     logits: (B,C,..), a cell `stride` pixels. semantic: (B,h,w) on the grid of the targets, -1 void.
     """
@@ -91,7 +91,7 @@ def semantic_loss(logits: Tensor, stride: int, semantic: Tensor, s: LossSettings
     entropy = cross_entropy(logits, semantic, ignore_index=-1, reduction="none").flatten()
     known = int((semantic >= 0).sum())
     count = max(1, round(s.bootstrap * known))
-    return entropy.topk(count).values.sum() / count
+    return entropy.topk(count).values.sum() / mean_count(torch.tensor(count, device=entropy.device))
 
 
 def levelness_loss(logits: Tensor, truth: Truth, s: LossSettings) -> Tensor:
