@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from threading import Condition, Event, Thread
 
 from panoptic_ros.health import OK, WARN, Report, percentiles
+from panoptic_ros.leftovers import Leftovers
 from panoptic_ros.node import Node
 from panoptic_ros.overload import AdaptiveEngine
 
@@ -25,6 +26,7 @@ class Cameras:
         self._changed, self._engine = changed, engine
         self._round: set[Node] = set()
         self._skews_ms: deque[float] = deque(maxlen=_ROUNDS)
+        self._leftovers = Leftovers()
 
     def step(self, timeout_s: float) -> bool:
         """Answers one image, waiting up to `timeout_s` for one. False if none came."""
@@ -47,7 +49,8 @@ class Cameras:
         return sum(node.counts.answered for node in self.nodes)
 
     def news(self) -> list[tuple[int, Report]]:
-        """The reports that are due, with the index of their node."""
+        """The reports that are due, with the index of their node. To be called some times a second."""
+        self._leftovers.watch([node.frame_size for node in self.nodes])
         found = [(index, node, node.news()) for index, node in enumerate(self.nodes)]
         return [(index, self._completed(node, report)) for index, node, report in found if report is not None]
 

@@ -69,7 +69,9 @@ def losses(out: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (out / "log.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize(("arguments", "steps"), [("hle", 5), ("dense", 50), ("affinity", 5), ("amwc", 5)], indirect=["arguments"])
+@pytest.mark.parametrize(
+    ("arguments", "steps"), [("hle", 5), ("dense", 50), ("affinity", 5), ("amwc", 5)], indirect=["arguments"]
+)
 def test_two_processes_learn_what_one_does(arguments: list[str], steps: int, tmp_path: Path) -> None:
     one, two, arguments = tmp_path / "one", tmp_path / "two", [*arguments, f"stages.0.steps={steps}"]
     assert train.main([*arguments, "--out", str(one)]) == 0

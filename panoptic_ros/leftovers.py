@@ -1,0 +1,37 @@
+"""Memory that is free but still this process's: given back to the system when images have changed their size."""
+
+import ctypes
+import time
+from collections.abc import Callable
+from typing import Any
+
+DELAY_S = 1.0
+"""After a change, until nothing of the images before it is in use."""
+
+
+def _trim() -> None:
+    """Of glibc alone; other C libraries keep less."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+class Leftovers:
+    """malloc keeps the pages of freed images for the next ones, which fit in badly when they are of another size: each change
+    would leave some tens of MiB more or less behind. It takes milliseconds, so it is not done while sizes stay the same.
+
+    trim: what gives back. now_s: a clock.
+    """
+
+    def __init__(self, trim: Callable[[], None] = _trim, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._trim, self._now_s = trim, now_s
+        self._sizes: Any = None
+        self._changed_s: float | None = None
+
+    def watch(self, sizes: Any) -> None:
+        """To be called now and then with the sizes of the images, whatever they are compared as."""
+        if sizes != self._sizes:
+            self._sizes, self._changed_s = sizes, self._now_s()
+        elif self._changed_s is not None and self._now_s() - self._changed_s >= DELAY_S:
+            self._changed_s = None
+            self._trim()
