@@ -3,7 +3,6 @@
 import ctypes
 import time
 from collections.abc import Callable
-from typing import Any
 
 DELAY_S = 1.0
 """After a change, until nothing of the images before it is in use."""
@@ -18,20 +17,22 @@ def _trim() -> None:
 
 class Leftovers:
     """malloc keeps the pages of freed images for the next ones, which fit in badly when they are of another size: each change
-    would leave some tens of MiB more or less behind. It takes milliseconds, so it is not done while sizes stay the same.
+    would leave some tens of MiB more or less behind, and so does the start. Giving them back takes milliseconds, so it is
+    not done while sizes stay the same.
 
     trim: what gives back. now_s: a clock.
     """
 
     def __init__(self, trim: Callable[[], None] = _trim, now_s: Callable[[], float] = time.monotonic) -> None:
         self._trim, self._now_s = trim, now_s
-        self._sizes: Any = None
+        self._sizes: object = None
         self._changed_s: float | None = None
 
-    def watch(self, sizes: Any) -> None:
+    def watch(self, sizes: object) -> None:
         """To be called now and then with the sizes of the images, whatever they are compared as."""
-        if sizes != self._sizes:
-            self._sizes, self._changed_s = sizes, self._now_s()
-        elif self._changed_s is not None and self._now_s() - self._changed_s >= DELAY_S:
+        if sizes != self._sizes and self._changed_s is None:
+            self._changed_s = self._now_s()
+        self._sizes = sizes
+        if self._changed_s is not None and self._now_s() - self._changed_s >= DELAY_S:
             self._changed_s = None
             self._trim()

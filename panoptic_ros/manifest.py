@@ -57,15 +57,15 @@ class Manifest:
     precision: str = "fp32"
     coarse_above: int = 0
 
-    @property
-    def grid_stride(self) -> int:
-        """Input pixels per cell of the decoding grid at this size."""
-        return self.decode_stride * (2 if 0 < self.coarse_above < self.size[0] else 1)
+    def grid_stride(self, height: int) -> int:
+        """Input pixels per cell of the decoding grid for an input of that height."""
+        return self.decode_stride * (2 if 0 < self.coarse_above < height else 1)
 
     @property
     def grid_size(self) -> tuple[int, int]:
         """(h', w') of the decoding grid."""
-        return self.size[0] // self.grid_stride, self.size[1] // self.grid_stride
+        (height, width), stride = self.size, self.grid_stride(self.size[0])
+        return height // stride, width // stride
 
     def with_size(self, height: int, width: int) -> "Manifest":
         """The same model for another input size. Raises PanopticError unless both are positive multiples of `size_multiple`."""
@@ -144,9 +144,9 @@ def _check_numbers(content: Mapping[str, Any], where: str) -> None:
             raise PanopticError(f"{where}: {key} is {content[key]}; expected 1..{high}")
     if not 0 <= content["coarse_above"] <= MAX_SIDE:
         raise PanopticError(f"{where}: coarse_above is {content['coarse_above']}; expected 0..{MAX_SIDE}")
-    stride = content["decode_stride"] * (2 if content["coarse_above"] else 1)
-    if content["size_multiple"] % stride:
-        raise PanopticError(f"{where}: decode_stride {stride} does not divide size_multiple {content['size_multiple']}")
+    twice, multiple = ("twice " if content["coarse_above"] else ""), content["size_multiple"]
+    if multiple % (content["decode_stride"] * (2 if twice else 1)):
+        raise PanopticError(f"{where}: {twice}decode_stride {content['decode_stride']} does not divide size_multiple {multiple}")
     _check_size(content["size"], content["size_multiple"], where)
 
 

@@ -50,7 +50,7 @@ class Pipeline:
         self._way: Geometry | None = None
         self._image: np.ndarray | None = None
         self._engine = engine
-        self._stride = manifest.grid_stride
+        self._grid_stride = manifest.grid_stride
         self._things = frozenset(label.id for label in manifest.labels if label.thing)
         self.tracker = tracker
 
@@ -62,7 +62,8 @@ class Pipeline:
         """frame: (H, W, 3) uint8 RGB. stamp_ns: when it was taken. Raises PanopticError for anything that is no such frame."""
         check_frame(frame)
         times = [monotonic_ns()]
-        way = geometry(frame.shape[:2], self._engine.size, self._stride)
+        size = self._engine.size  # it may change from frame to frame
+        way = geometry(frame.shape[:2], size, self._grid_stride(size[0]))
         self._image = letterbox(frame, way, self._image if way is self._way else None)
         self._way = way
         times.append(monotonic_ns())

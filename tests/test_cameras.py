@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Callable
 from threading import Condition
+from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from tiny_node import Pipeline, Published, image
 
 from panoptic_ros.aside import Aside
@@ -65,6 +67,18 @@ def test_a_slow_camera_is_not_kept_waiting_by_a_fast_one() -> None:
         both.step(0)
     assert order == (["/0", "/1", "/0", "/0"]) * 3
     assert slow.counts.dropped_newer == 0
+
+
+def test_leftovers_are_told_of_the_sizes_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr("panoptic_ros.cameras.Leftovers", lambda: SimpleNamespace(watch=told.append))
+    both, nodes, _ = cameras(2)
+    both.news()
+    for width in (2, 3):
+        nodes[0].receive(image(width, width=width))
+        both.step(0)
+        both.news()
+    assert told == [[None, None], [(1, 2), None], [(1, 3), None]]
 
 
 def test_of_each_camera_the_newest_image_is_answered() -> None:

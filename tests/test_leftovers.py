@@ -35,24 +35,26 @@ class Clock:
         return self.now
 
 
+def given_s(sizes_at_s: list[tuple[float, tuple[int, int]]]) -> list[float]:
+    """When it is given back."""
+    clock, found = Clock(), []
+    leftovers = Leftovers(lambda: found.append(clock.now), clock)
+    for clock.now, size in sizes_at_s:
+        leftovers.watch([size])
+    return found
+
+
 def test_it_is_given_back_once_after_each_change() -> None:
-    clock, given_s = Clock(), []
-    leftovers = Leftovers(lambda: given_s.append(clock.now), clock)
-    for seconds, sizes in [
-        (0, [None]),
-        (2, [(4, 6)]),
-        (2.5, [(4, 6)]),
-        (3, [(4, 6)]),
-        (4, [(4, 6)]),
-        (6, [(8, 6)]),
-        (6.5, [(9, 6)]),
-    ]:
-        clock.now = seconds
-        leftovers.watch(sizes)
-    assert given_s == [3]
-    for clock.now in (6.5 + DELAY_S - 0.01, 6.5 + DELAY_S, 9):
-        leftovers.watch([(9, 6)])
-    assert given_s == [3, 6.5 + DELAY_S]
+    small, large = (4, 6), (8, 6)
+    assert DELAY_S == 1
+    assert given_s([(2, small), (2.9, small), (3, small), (9, small), (9.5, large), (10.4, large), (11, large), (15, large)]) == [
+        3,
+        11,
+    ]
+
+
+def test_it_is_given_back_while_sizes_change_all_the_time() -> None:
+    assert given_s([(second / 2, (second, 6)) for second in range(1, 10)]) == [1.5, 3.0, 4.5]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc, which alone has malloc_trim")

@@ -61,7 +61,7 @@ def test_an_unknown_model_is_answered_with_the_known_ones(tiny_folder: Path, mon
         ({"decode_stride": 0}, "decode_stride is 0"),
         ({"decode_stride": 5}, "decode_stride 5 does not divide size_multiple 32"),
         ({"coarse_above": -1}, r"coarse_above is -1; expected 0\.\."),
-        ({"decode_stride": 32, "coarse_above": 64}, "decode_stride 64 does not divide size_multiple 32"),
+        ({"decode_stride": 32, "coarse_above": 64}, "twice decode_stride 32 does not divide size_multiple 32"),
         ({"size": [64, 100]}, "size 64x100 is not possible"),
         ({"size": [64]}, "size 64 is not possible"),
         ({"labels": []}, "labels is empty"),

@@ -1,10 +1,12 @@
 """Which size answers, and that identities do not notice."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from tiny_engine import scene
 
-from panoptic_ros.core import Engine, PanopticError
+from panoptic_ros.core import Engine, PanopticError, Slots
 from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.overload import AdaptiveEngine
@@ -118,10 +120,23 @@ def test_sizes_that_do_not_fit(tiny: Manifest, engines: tuple[Engine, Engine], s
         AdaptiveEngine(engines[0], open_engine(tiny.with_size(*small)))
 
 
-def test_identities_survive_the_change(tiny: Manifest, engines: tuple[Engine, Engine]) -> None:
-    """A car that moves, and a person: there and back again, in grids of 32x48 and 16x24 cells."""
-    engine = AdaptiveEngine(*engines, limit_ms=40)
-    pipeline = Pipeline(engine, tiny, Tracker(tiny.labels))
+class Coarse:
+    """An engine whose grid has cells twice as wide and high."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.size, self.description, self._engine = engine.size, engine.description, engine
+
+    def run(self, image: np.ndarray) -> Slots:
+        slots = self._engine.run(image)
+        return replace(slots, ids=slots.ids[::2, ::2].copy())
+
+
+@pytest.mark.parametrize("coarse_above", [0, 64])
+def test_identities_survive_the_change(tiny: Manifest, engines: tuple[Engine, Engine], coarse_above: int) -> None:
+    """A car that moves, and a person: there and back again, in grids of 32x48 and 16x24 cells, or 16x24 in both sizes."""
+    large, small = engines
+    engine = AdaptiveEngine(Coarse(large) if coarse_above else large, small, limit_ms=40)
+    pipeline = Pipeline(engine, replace(tiny, coarse_above=coarse_above), Tracker(tiny.labels))
     tracks, grids = set(), set()
     for frame in range(120):
         moved = scene()

@@ -77,8 +77,8 @@ def _check_texts(path: Path) -> None:
     """Raises ValueError for a longer text than any checkpoint has, whatever the others for a file that is none."""
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
-            texts = pickletools.genops(archive.read(name)) if name.endswith("data.pkl") else ()
-            longest = max((len(text) for _, text, _ in texts if isinstance(text, (str, bytes, bytearray))), default=0)
+            operations = pickletools.genops(archive.read(name)) if name.endswith("data.pkl") else ()
+            longest = max((len(value) for _, value, _ in operations if isinstance(value, (str, bytes, bytearray))), default=0)
             if longest > MAX_TEXT:
                 raise ValueError(f"a text in it has {longest} characters, which no name there has")
 
@@ -92,6 +92,8 @@ def load_backbone(backbone: torch.nn.Module, source: str) -> None:
         if source.startswith(("https://", "http://")):
             state = torch.hub.load_state_dict_from_url(source, map_location="cpu", weights_only=True)
         else:
+            if zipfile.is_zipfile(source):  # torchvision's older files are none
+                _check_texts(Path(source))
             state = torch.load(source, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
         raise PanopticError(f"cannot read the backbone weights {source}: {summary(error)}") from error

@@ -38,7 +38,7 @@ class Replay:
             image, true_ids = read_pair(frame.image, frame.ids)
             self._frames.append(replace(frame, truth=dict(frame.truth)))  # read once, where a layout reads it when asked
             self._truth.append(true_ids)
-            self._kept.append(before(letterbox(image, geometry(image.shape[:2], model.size, model.grid_stride))))
+            self._kept.append(before(letterbox(image, geometry(image.shape[:2], model.size, model.grid_stride(model.size[0])))))
 
     def panoptic_quality(self) -> float:
         """PQ of the single frames, 0..1; 0 where there is nothing."""

@@ -84,7 +84,7 @@ def soak(model: Manifest, engine: Engine, frames: list[np.ndarray], count: int) 
 
 def engine_input(frame: np.ndarray, model: Manifest) -> np.ndarray:
     """The frame as the pipeline gives it to the engine."""
-    return letterbox(frame, geometry(frame.shape[:2], model.size, model.grid_stride))
+    return letterbox(frame, geometry(frame.shape[:2], model.size, model.grid_stride(model.size[0])))
 
 
 def summary(samples: list[float]) -> dict[str, float]:

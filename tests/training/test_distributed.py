@@ -40,7 +40,7 @@ method: affinity
 lr: 1e-3
 settings: {network: {pyramid: 16, tower: 16, depth: 1, subnet: 8, subnet_depth: 1, affinity: 8, mask: 8}}
 """,
-    # likewise, the worst edges of a batch
+    # nor are the worst edges of a batch those of its halves
     "amwc": """
 model: tiny
 method: amwc

@@ -21,7 +21,7 @@ def test_answers_as_the_graph_does() -> None:
         expected = method.graph().eval()(torch.from_numpy(image))
     for found, wanted in zip((slots.ids, slots.category, slots.score, slots.embedding), expected, strict=True):
         np.testing.assert_array_equal(found, wanted.numpy())
-    assert slots.ids.shape == model.with_size(64, 128).grid_size and len(slots.category) == model.slots
+    assert slots.ids.shape == (32, 64) and len(slots.category) == model.slots
 
 
 @pytest.mark.parametrize(

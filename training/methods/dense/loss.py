@@ -90,7 +90,7 @@ def semantic_loss(logits: Tensor, stride: int, semantic: Tensor, s: LossSettings
     logits = resample(logits, stride, s.grid_stride, tuple(semantic.shape[1:]))
     entropy = cross_entropy(logits, semantic, ignore_index=-1, reduction="none").flatten()
     known = int((semantic >= 0).sum())
-    count = max(1, round(s.bootstrap * known))
+    count = max(min(1, known), round(s.bootstrap * known))
     return entropy.topk(count).values.sum() / mean_count(torch.tensor(count, device=entropy.device))
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, normalize
 
+from panoptic_ros.core import PanopticError
 from training.methods.hle.network import Fields, Network, precisions
 
 _MERGE_ROUNDS = 8
@@ -40,6 +41,12 @@ class DecoderSettings:
     instance_threshold: float = 0.3
     stuff_threshold: float = 0.3
     min_stuff_area: int = 0
+
+    def __post_init__(self) -> None:
+        if self.stride not in (4, 2, 1):
+            raise PanopticError(f"settings.decoder.stride is {self.stride}; it can be 4, 2, 1")
+        if self.coarse_above < 0:
+            raise PanopticError(f"settings.decoder.coarse_above is {self.coarse_above}; it is a number of rows, 0 for none")
 
 
 @dataclass(frozen=True)

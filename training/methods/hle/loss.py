@@ -53,7 +53,8 @@ def losses(
     raw: the network's output. semantic, instance: (B,h/grid_stride,w/grid_stride), -1 none. things: (C,) bool.
     """
     cells = draw_cells(semantic.shape, s.block, semantic.device)
-    fields = network.fields(raw, semantic.shape[-2:]).at(cells)
+    size = semantic.shape[-2:]
+    fields = network.fields(raw, None if size == raw.shape[-2:] else size).at(cells)
     truth = targets(semantic.flatten(1)[:, cells], instance.flatten(1)[:, cells], things)
     terms = semantic_terms(network, fields, truth, s)
     return terms | instance_terms(network, fields, truth, things, s)
