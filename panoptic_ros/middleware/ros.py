@@ -260,11 +260,14 @@ class _ToRos(logging.Handler):
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the node until it is shut down. With `build_only` the exit status is 1 if the engine cannot be opened."""
+    early: list[int] = []
     for number in _ENDING:  # rclpy's handlers end the node; nothing else should, however often they come
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda number, _: early.append(number))
     rclpy.init(args=arguments)
     executor = SingleThreadedExecutor()
     try:
+        if early:  # before rclpy had its handlers
+            return 0
         node = PanopticNode()
         logging.getLogger("panoptic_ros").addHandler(_ToRos(node.get_logger()))
         executor.add_node(node)

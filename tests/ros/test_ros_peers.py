@@ -84,9 +84,24 @@ def test_ctrl_c_ends_the_node_however_often_it_comes(tiny_folder: Path, wait_s: 
     for _ in range(3):
         node.send_signal(signal.SIGINT)
         time.sleep(0.05)
-    said = node.communicate(timeout=20)[1]
+    try:
+        said = node.communicate(timeout=20)[1]
+    finally:
+        node.kill()
     assert "Traceback" not in said or wait_s < 1  # before Python has come to our code, it has its own way to end
     assert node.returncode == 0 or wait_s < 1
+
+
+def test_ctrl_c_before_rclpy_listens_ends_the_node(tiny_folder: Path) -> None:
+    program = """
+import os, signal, sys, rclpy
+from panoptic_ros.middleware import ros
+init = rclpy.init
+rclpy.init = lambda **options: (os.kill(os.getpid(), signal.SIGINT), init(**options))
+sys.exit(ros.main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", program, *NODES["ros"][2:], f"model:={tiny_folder}"]
+    assert subprocess.run(command, cwd=ROOT, timeout=30).returncode == 0
 
 
 @pytest.mark.parametrize(("model", "status"), [("hle_mnv2", 0), ("no_such_model", 1)])
