@@ -43,8 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(table(result))
         if args.json:
             report.write(args.json, result)
-        better = result["best"]["score"] > result["before"]["score"]
-        return write_back(result, args) if better and not args.tracker and not args.dry_run else 0
+        return 0 if args.tracker or args.dry_run else write_back(result, args)
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -121,12 +120,18 @@ def table(result: dict) -> str:
 
 
 def write_back(result: dict, args: argparse.Namespace) -> int:
-    """Export with the best settings, then note in the manifest what they were searched on; the exit status of the export."""
-    checkpoint = ["--checkpoint", str(args.checkpoint)] if args.checkpoint else []
-    settings = [f"decoder.{key}={value}" for key, value in result["best"]["settings"].items()]
-    status = export_trt.main(["--model", args.model, *checkpoint, "--engines", str(args.engines), "--data", args.data, *settings])
+    """Export with the best settings, unless the present ones are, then note in the manifest what they were searched on.
+
+    Returns the exit status of the export.
+    """
+    status, file = 0, args.engines / args.model / "manifest.json"
+    if result["best"]["score"] > result["before"]["score"]:
+        checkpoint = ["--checkpoint", str(args.checkpoint)] if args.checkpoint else []
+        settings = [f"decoder.{key}={value}" for key, value in result["best"]["settings"].items()]
+        status = export_trt.main(
+            ["--model", args.model, *checkpoint, "--engines", str(args.engines), "--data", args.data, *settings]
+        )
     if status == 0:
-        file = args.engines / args.model / "manifest.json"
         content = json.loads(file.read_text())
         content["decoder"][SEARCHED_ON] = f"{result['data']}, {result['frames']} frames, {len(result['trials'])} trials"
         file.write_text(json.dumps(content, indent=1) + "\n")

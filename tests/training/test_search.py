@@ -105,16 +105,22 @@ def test_the_network_runs_once_a_frame_and_the_best_is_written_back(
     assert "PQ on 4 frames" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("distance", "extra"), [(0.1, ["--dry-run"]), (3.0, [])])
-def test_nothing_is_written_back_unasked_or_if_nothing_is_better(
-    tmp_path: Path, method: Method, monkeypatch: pytest.MonkeyPatch, distance: float, extra: list[str]
+@pytest.mark.parametrize(
+    ("distance", "extra", "searched_on"), [(0.1, ["--dry-run"], None), (3.0, [], "{root}:val, 2 frames, 8 trials")]
+)
+def test_nothing_is_exported_unasked_or_if_nothing_is_better(
+    tmp_path: Path, method: Method, monkeypatch: pytest.MonkeyPatch, distance: float, extra: list[str], searched_on: str | None
 ) -> None:
+    """But settings that outlived a search are chosen on its split too."""
     root, given = write_dataset(tmp_path / "drawn"), exported(monkeypatch)
+    tiny_engine.write(tmp_path / "tiny")
     method.settings.decoder = Settings(distance=distance)
     arguments = ["--model", "tiny", "--data", f"{root}:val", "--trials", "8", "--frames", "2", "--engines", str(tmp_path)]
     assert search.main([*arguments, *extra]) == 0
     assert method.runs == 2
     assert given == []
+    decoder = json.loads((tmp_path / "tiny" / "manifest.json").read_text())["decoder"]
+    assert decoder.get("searched_on") == (searched_on and searched_on.format(root=root))
 
 
 def test_the_search_starts_from_the_exported_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
