@@ -60,7 +60,7 @@ def left(path: Path) -> str:
 
 
 def read_checkpoint(path: Path) -> dict:
-    """A checkpoint of this project. Raises PanopticError if it is missing, truncated or something else."""
+    """A checkpoint of this project, a zip. Raises PanopticError if it is missing, truncated or something else."""
     try:
         _check_texts(path)
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -40,7 +40,7 @@ def test_valid_inputs_are_taken(name: str, tmp_path: Path) -> None:
 
 def test_a_checkpoint_is_never_executed(tmp_path: Path) -> None:
     faults = [fault_of(ALL["checkpoint"], seed, tmp_path) for seed in ALL["checkpoint"].seeds()]
-    assert faults == ["", "", "refused", "refused"]
+    assert faults == ["", "refused", "refused", "refused"], "ours; torch's format before 1.6, which ours never had; two bombs"
 
 
 def test_the_same_numbers_make_the_same_input() -> None:
