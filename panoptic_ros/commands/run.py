@@ -12,6 +12,7 @@ from panoptic_ros import trace
 from panoptic_ros.commands.dds_arguments import add_dds_arguments, join_domain, stop_signal
 from panoptic_ros.commands.model_arguments import add_model_arguments, open_as, open_model, size
 from panoptic_ros.core import Engine, PanopticError
+from panoptic_ros.leftovers import share_one_arena
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware.dds import DdsNode
 from panoptic_ros.middleware.streams import PLACE, Stream, topics_of
@@ -60,6 +61,7 @@ def main(args: argparse.Namespace) -> int:
         raise PanopticError(f"--max-latency-ms {args.max_latency_ms} is not possible: 0 or more, with --fallback-size")
     topics = topics_of(args.cameras, args.image, args.depth, args.camera_info)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    share_one_arena()
     stop = stop_signal()
     model, engine = open_model(args)
     adaptive = _adaptive(args, model, engine)

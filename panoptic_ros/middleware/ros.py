@@ -17,6 +17,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from panoptic_ros.cameras import Worker
 from panoptic_ros.core import PanopticError
 from panoptic_ros.health import ERROR, OK, Report
+from panoptic_ros.leftovers import share_one_arena
 from panoptic_ros.middleware import messages, parameters, ros_parameters
 from panoptic_ros.middleware.outputs import OUTPUTS_3D
 from panoptic_ros.middleware.ros_frames import Frames
@@ -260,6 +261,7 @@ class _ToRos(logging.Handler):
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the node until it is shut down. With `build_only` the exit status is 1 if the engine cannot be opened."""
+    share_one_arena()
     early: list[int] = []
     for number in _ENDING:  # rclpy's handlers end the node; nothing else should, however often they come
         signal.signal(number, lambda number, _: early.append(number))
