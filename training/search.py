@@ -4,8 +4,8 @@
     python -m training.search --model hle_mnv2 --data street:test --trials 100 --tracker
 
 The network runs once for each frame; a trial decodes what it gave. Decoder settings that are better than the model's are written
-back: the model is exported again with them, and its manifest says what they were searched on. Those of the tracker are printed;
-they belong to the robot. Never quote scores of the split that was searched on.
+back: the model is exported again with them. Its manifest says what its settings were searched on, also where those from before
+are the best. Settings of the tracker are printed; they belong to the robot. Never quote scores of the split that was searched on.
 """
 
 import argparse
@@ -131,7 +131,7 @@ def write_back(result: dict, args: argparse.Namespace) -> int:
         status = export_trt.main(
             ["--model", args.model, *checkpoint, "--engines", str(args.engines), "--data", args.data, *settings]
         )
-    if status == 0:
+    if status == 0 and file.exists():
         content = json.loads(file.read_text())
         content["decoder"][SEARCHED_ON] = f"{result['data']}, {result['frames']} frames, {len(result['trials'])} trials"
         file.write_text(json.dumps(content, indent=1) + "\n")

@@ -268,9 +268,9 @@ def main(arguments: list[str] | None = None) -> int:
     rclpy.init(args=arguments)
     executor = SingleThreadedExecutor()
     try:
-        if early:  # before rclpy had its handlers
-            return 0
         node = PanopticNode()
+        if early:  # before rclpy had its handlers
+            return int(node.values["build_only"])
         logging.getLogger("panoptic_ros").addHandler(_ToRos(node.get_logger()))
         executor.add_node(node)
         if node.values["build_only"]:
