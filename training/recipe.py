@@ -158,9 +158,8 @@ def load(name: str, overrides: list[str]) -> Recipe:
     try:
         text = path.read_text(encoding="utf-8")
         check_nesting(text)
-        if not isinstance(
-            yaml.compose(text, Loader=LOADER), yaml.MappingNode
-        ):  # of a mere text omegaconf reads the content as YAML
+        # of a mere text omegaconf would read the content as YAML
+        if not isinstance(yaml.compose(text, Loader=LOADER), yaml.MappingNode):
             raise PanopticError("the file is not a mapping of keys to values")
         content = OmegaConf.merge({"name": path.stem}, OmegaConf.load(io.StringIO(text)))
         for override in overrides:

@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from training.data.street.labels import LABELS
-from training.methods.amwc.loss import LossSettings, affinity_loss, embedding_loss, losses, top_k_mean
+from training.methods.amwc.loss import LossSettings, affinity_loss, embedding_loss, losses
 from training.methods.amwc.method import Method, Settings
 from training.methods.amwc.network import FarEdges, Network, NetworkSettings, Output, begin, differences
 from training.methods.amwc.targets import edges_of, small_object_weights
+from training.nets.top_k import top_k_mean
 
 ROAD, CAR = 0, 1
 THINGS = torch.tensor([False, True])

@@ -87,6 +87,8 @@ def test_a_damaged_name_is_not_searched_by_torch(tmp_path: Path) -> None:
         archive.writestr("archive/data.pkl", content)
     with pytest.raises(PanopticError, match="a text in it has 1000005 characters"):
         read_checkpoint(tmp_path / "last.pt")
+    with pytest.raises(PanopticError, match="a text in it has 1000005 characters"):
+        checkpoint.load_backbone(torch.nn.Linear(1, 1), str(tmp_path / "last.pt"))
     (tmp_path / "last.pt").write_bytes(content)
     with pytest.raises(PanopticError, match="not a zip file"):
         read_checkpoint(tmp_path / "last.pt")

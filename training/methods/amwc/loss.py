@@ -11,6 +11,7 @@ from panoptic_ros.core import PanopticError
 from training.distributed import mean_count
 from training.methods.amwc.network import STRIDE, Output
 from training.methods.amwc.targets import Edges, edges_of, small_object_weights
+from training.nets.top_k import top_k_mean
 
 
 @dataclass
@@ -60,16 +61,6 @@ def affinity_loss(edge_cost: Tensor, edges: Edges, s: LossSettings) -> Tensor:
     entropy = entropy * edges.weight * torch.where(edges.thing, s.thing_edges, 1.0)
     pairs = zip(entropy.split(2, 1), edges.known.split(2, 1))
     return torch.stack([top_k_mean(values, known, s.top_k) for values, known in pairs]).sum()
-
-
-def top_k_mean(values: Tensor, known: Tensor, part: float) -> Tensor:
-    """The mean of the largest `part` of the known values, none of them negative; 0 where none is known. known: bool.
-
-    Of several processes each takes the largest of its own, so that only a part of 1 is what one process with all images takes.
-    """
-    all_known = int(known.sum())
-    count = max(min(1, all_known), round(part * all_known))
-    return (values * known).flatten().topk(count).values.sum() / mean_count(torch.tensor(count, device=values.device))
 
 
 def embedding_loss(features: Tensor, instance: Tensor, temperature: float) -> Tensor:

@@ -15,6 +15,7 @@ from training.nets.boxes import boxes_around, cell_centres, iou
 from training.nets.detector_loss import box_loss, category_loss, centerness_loss, flat
 from training.nets.detector_targets import Truth, cell_targets, sample
 from training.nets.fpn import STRIDES, resample
+from training.nets.top_k import top_k_mean
 
 GRID_STRIDES = (4, 2, 1)
 WEIGHTS = ("semantic", "category", "box", "centerness", "levelness", "mask", "embedding")
@@ -88,10 +89,8 @@ def semantic_loss(logits: Tensor, stride: int, semantic: Tensor, s: LossSettings
     logits: (B,C,..), a cell `stride` pixels. semantic: (B,h,w) on the grid of the targets, -1 void.
     """
     logits = resample(logits, stride, s.grid_stride, tuple(semantic.shape[1:]))
-    entropy = cross_entropy(logits, semantic, ignore_index=-1, reduction="none").flatten()
-    known = int((semantic >= 0).sum())
-    count = max(min(1, known), round(s.bootstrap * known))
-    return entropy.topk(count).values.sum() / mean_count(torch.tensor(count, device=entropy.device))
+    entropy = cross_entropy(logits, semantic, ignore_index=-1, reduction="none")
+    return top_k_mean(entropy, semantic >= 0, s.bootstrap)
 
 
 def levelness_loss(logits: Tensor, truth: Truth, s: LossSettings) -> Tensor:
