@@ -50,7 +50,7 @@ class Cameras:
 
     def news(self) -> list[tuple[int, Report]]:
         """The reports that are due, with the index of their node. To be called some times a second."""
-        self._leftovers.watch([node.frame_size for node in self.nodes])
+        self._leftovers.give_back()
         found = [(index, node, node.news()) for index, node in enumerate(self.nodes)]
         return [(index, self._completed(node, report)) for index, node, report in found if report is not None]
 

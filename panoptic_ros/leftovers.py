@@ -1,4 +1,4 @@
-"""Memory that is free but still this process's: given back to the system when images have changed their size."""
+"""Memory that is free but still this process's: given back to the system every few seconds."""
 
 import ctypes
 import time
@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 _M_ARENA_MAX = -8
 """Of glibc's malloc.h."""
-DELAY_S = 1.0
-"""After a change, until nothing of the images before it is in use."""
+PERIOD_S = 5.0
 
 
 def share_one_arena() -> None:
@@ -27,23 +26,18 @@ def _call_glibc(name: str, *arguments: int) -> None:
 
 
 class Leftovers:
-    """malloc keeps the pages of freed images for the next ones, which fit in badly when they are of another size: each change
-    would leave some tens of MiB more or less behind, and so does the start. Giving them back takes milliseconds, so it is
-    not done while sizes stay the same.
+    """malloc keeps the pages of what was freed for the next of its kind. Images of another size, subscribers that stop reading
+    and the start leave some MiB behind each; giving them back takes a millisecond or two.
 
     trim: what gives back. now_s: a clock.
     """
 
     def __init__(self, trim: Callable[[], None] = _trim, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._trim, self._now_s = trim, now_s
-        self._sizes: object = None
-        self._changed_s: float | None = None
+        self._trim, self._now_s, self._given_s = trim, now_s, now_s()
 
-    def watch(self, sizes: object) -> None:
-        """To be called now and then with the sizes of the images, whatever they are compared as."""
-        if sizes != self._sizes and self._changed_s is None:
-            self._changed_s = self._now_s()
-        self._sizes = sizes
-        if self._changed_s is not None and self._now_s() - self._changed_s >= DELAY_S:
-            self._changed_s = None
+    def give_back(self) -> None:
+        """To be called now and then; nothing within PERIOD_S of the last time."""
+        now_s = self._now_s()
+        if now_s - self._given_s >= PERIOD_S:
+            self._given_s = now_s
             self._trim()

@@ -73,7 +73,7 @@ class Node:
     now_ns: the clock that image stamps are compared with. convert: image message -> (H, W, 3) RGB frame.
     publishers: who sends on the topic, in words, for the report on its silence. changed: the lock, which the nodes of several
     cameras share. aside: what publishes the rest of an answer; without it `step` does. ahead: what converts images that wait, if
-    there are cores for it. `last` is the last answer since it was started anew, `frame_size` (H, W) of the last frame.
+    there are cores for it. `last` is the last answer since it was started anew.
     """
 
     def __init__(
@@ -91,7 +91,6 @@ class Node:
         ahead: Aside | None = None,
     ) -> None:
         self.last: Answer | None = None
-        self.frame_size: tuple[int, ...] | None = None
         self._convert = convert
         self._pipeline = pipeline
         self._publish = publish
@@ -226,7 +225,6 @@ class Node:
         begin = time.monotonic()
         frame = job.frame()
         converted = time.monotonic()
-        self.frame_size = frame.shape[:2]
         panoptic = self._pipeline(frame, job.taken_ns)
         segmented = time.monotonic()
         rest = self._publish(job.message.header, frame, panoptic)

@@ -69,16 +69,13 @@ def test_a_slow_camera_is_not_kept_waiting_by_a_fast_one() -> None:
     assert slow.counts.dropped_newer == 0
 
 
-def test_leftovers_are_told_of_the_sizes_of_the_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-    monkeypatch.setattr("panoptic_ros.cameras.Leftovers", lambda: SimpleNamespace(watch=told.append))
-    both, nodes, _ = cameras(2)
+def test_leftovers_are_given_back_with_the_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = []
+    monkeypatch.setattr("panoptic_ros.cameras.Leftovers", lambda: SimpleNamespace(give_back=lambda: given.append(1)))
+    both, _, _ = cameras(2)
+    assert not given
     both.news()
-    for width in (2, 3):
-        nodes[0].receive(image(width, width=width))
-        both.step(0)
-        both.news()
-    assert told == [[None, None], [(1, 2), None], [(1, 3), None]]
+    assert given == [1]
 
 
 def test_of_each_camera_the_newest_image_is_answered() -> None:

@@ -1,4 +1,4 @@
-"""Freed memory goes back to the system once images have another size, and only then."""
+"""Freed memory goes back to the system, every few seconds."""
 
 import platform
 import subprocess
@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from panoptic_ros.leftovers import DELAY_S, Leftovers
+from panoptic_ros.leftovers import PERIOD_S, Leftovers
 
 BEGIN = """
 import resource, time
@@ -32,37 +32,18 @@ thread.start()
 thread.join()
 """
 END = """
-kept, leftovers.DELAY_S = resident(), 0
-leftovers.Leftovers().watch([(64, 96)])
+kept, leftovers.PERIOD_S = resident(), 0
+leftovers.Leftovers().give_back()
 print(before - kept, before - resident())
 """
 
 
-class Clock:
-    now = 5.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-def given_s(sizes_at_s: list[tuple[float, tuple[int, int]]]) -> list[float]:
-    """When it is given back."""
-    clock, found = Clock(), []
-    leftovers = Leftovers(lambda: found.append(clock.now), clock)
-    for clock.now, size in sizes_at_s:
-        leftovers.watch([size])
-    return found
-
-
-def test_it_is_given_back_once_after_each_change() -> None:
-    small, large = (4, 6), (8, 6)
-    assert DELAY_S == 1
-    times = [(2, small), (2.9, small), (3, small), (9, small), (9.5, large), (10.4, large), (11, large), (15, large)]
-    assert given_s(times) == [3, 11]
-
-
-def test_it_is_given_back_while_sizes_change_all_the_time() -> None:
-    assert given_s([(second / 2, (second, 6)) for second in range(1, 10)]) == [1.5, 3.0, 4.5]
+def test_it_is_given_back_every_few_seconds() -> None:
+    now_s, given = [100.0], []
+    leftovers = Leftovers(lambda: given.append(now_s[0]), lambda: now_s[0])
+    for now_s[0] in (100.0, 100.1 + PERIOD_S, 100.2 + PERIOD_S, 99.9 + 2 * PERIOD_S, 100.1 + 2 * PERIOD_S, 200.0 + PERIOD_S):
+        leftovers.give_back()
+    assert given == [100.1 + PERIOD_S, 100.1 + 2 * PERIOD_S, 200.0 + PERIOD_S]
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc, which alone has malloc_trim")
