@@ -35,7 +35,7 @@ setup(
     maintainer_email="maintainers@panoptic-ros.org",
     python_requires=">=3.10",
     packages=find_packages(include=[f"{NAME}*", "training*"]),
-    package_data={NAME: ["assets/*"], "training": ["recipes/*", "metrics/*.html"]},
+    package_data={NAME: ["assets/*"], "training": ["recipes/*", "backbones/*", "metrics/*.html"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
         (str(SHARE), ["package.xml"]),

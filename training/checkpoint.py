@@ -98,14 +98,19 @@ def load_backbone(backbone: torch.nn.Module, source: str) -> None:
     except Exception as error:  # torch raises many kinds for files that are missing or no checkpoints
         raise PanopticError(f"cannot read the backbone weights {source}: {summary(error)}") from error
     if isinstance(state, dict) and "recipe" in state:
-        prefix = "trunk.backbone."
-        state = {name.removeprefix(prefix): value for name, value in state["average"].items() if name.startswith(prefix)}
+        state = backbone_of(state)
     try:
         missing, _ = backbone.load_state_dict(state, strict=False)
     except (RuntimeError, TypeError) as error:
         raise PanopticError(f"{source} holds weights of another network than the backbone: {summary(error)}") from error
     if missing:
         raise PanopticError(f"{source} lacks {len(missing)} parameters of the backbone, such as {missing[0]}")
+
+
+def backbone_of(state: dict) -> dict[str, torch.Tensor]:
+    """The averaged weights of the backbone in a checkpoint of this project, by torchvision's names."""
+    prefix = "trunk.backbone."
+    return {name.removeprefix(prefix): value for name, value in state["average"].items() if name.startswith(prefix)}
 
 
 def summary(error: Exception, limit: int = 300) -> str:

@@ -9,6 +9,7 @@ import torch
 from panoptic_ros.core import Label, PanopticError
 from tests.training.tiny import LABELS, batch, refusal, run, trained
 from training import train
+from training.backbone import main as command
 from training.nets.deeplab import backbone
 from training.recipe import Recipe
 
@@ -146,3 +147,22 @@ def test_backbone_weights_are_those_of_a_run_of_this_project(recipe: Recipe, tmp
     same = {name for name, value in found.items() if torch.equal(value, expected[name])}
     backbone_names = {name for name in found if name.startswith("trunk.backbone.")}
     assert backbone_names <= same < set(found)
+
+
+def test_backbone_weights_are_those_of_a_run_in_half_precision(recipe: Recipe, tmp_path: Path) -> None:
+    first = trained(recipe)
+    first.update(batch())
+    first.save(tmp_path / "first.pt")
+    assert command([str(tmp_path / "first.pt"), str(tmp_path / "new" / "backbone.pt")]) == 0
+    recipe.backbone_weights, recipe.seed = str(tmp_path / "new" / "backbone.pt"), 7
+    expected = first.average.module.trunk.backbone.state_dict()
+    for name, value in trained(recipe).network.trunk.backbone.state_dict().items():
+        torch.testing.assert_close(value, expected[name], rtol=2**-10, atol=2**-24)
+
+
+def test_a_backbone_that_cannot_be_written_is_refused(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trained(recipe).save(tmp_path / "first.pt")
+    assert command([str(tmp_path / "first.pt"), str(tmp_path)]) == 2
+    assert f"error: cannot write {tmp_path}: " in capsys.readouterr().err
+    assert command([str(tmp_path / "none.pt"), str(tmp_path / "backbone.pt")]) == 2
+    assert "cannot read the checkpoint" in capsys.readouterr().err
