@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from math import inf
 from pathlib import Path
 
 from panoptic_ros import manifest
@@ -46,15 +45,15 @@ def main() -> int:
 
 
 def _round(soak: Soak, number: int, chosen: Sequence[Fault]) -> None:
-    """Each of the chosen faults once, in random order. A life that has seen a whole round is warm."""
+    """Each of the chosen faults once, in random order. A life that has seen the whole round is weighed."""
     faults = [fault for fault in chosen if fault is not node_dies or number % _ROUNDS_OF_A_LIFE == 0]
     life = soak.life
     for fault in soak.random.sample(faults, len(faults)):
         soak.inject(fault)
         last = soak.episodes[-1]
         print(f"{time.monotonic() - soak.begin_s:6.0f} s  {last.fault}: {last.recovery_s * 1e3:.0f} ms", flush=True)
-    if soak.life is life and life.warm_s == inf:
-        soak.warm()
+    if soak.life is life:
+        soak.weigh()
 
 
 def _copied(name: str, folder: Path) -> manifest.Manifest:

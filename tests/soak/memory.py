@@ -1,12 +1,7 @@
 """The memory of another process over time (Linux)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from math import nan
 from pathlib import Path
-from statistics import median
-
-_SHARE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +22,3 @@ def sample(pid: int, time_s: float) -> Sample | None:
         return None
     kib = {name: int(size.split()[0]) for name, _, size in (line.partition(":") for line in lines)}
     return Sample(time_s, (kib["Private_Dirty"] + kib["Swap"]) / 1024, kib["Rss"] / 1024) if kib else None
-
-
-def ends(samples: Sequence[Sample]) -> tuple[float, float]:
-    """MiB of private memory: medians of the first and of the last tenth of the samples; NaN of none."""
-    if not samples:
-        return nan, nan
-    count = max(1, len(samples) // _SHARE)
-    first, last = (median(s.private_mib for s in part) for part in (samples[:count], samples[-count:]))
-    return first, last

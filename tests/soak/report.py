@@ -8,10 +8,11 @@ from pathlib import Path
 from panoptic_ros.commands.machine import describe_machine
 from tests.soak.ledger import Account
 from tests.soak.memory import Sample
-from tests.soak.soak import Episode, Life, Soak
+from tests.soak.soak import FORGOTTEN_S, WEIGHED_S, Episode, Life, Soak
 
 _WIDTH, _HEIGHT, _MARGIN = 640, 160, 40
 _ACCOUNT = ("sent", "received", "answered", "dropped_newer", "dropped_bad")
+_LIFE = ("life", "minutes", "start-up s", "identities", "weighed", "MiB first", "last", "growth", "at any time", "resident")
 
 
 def write(file: Path, soak: Soak, arguments: Sequence[str]) -> None:
@@ -40,11 +41,13 @@ def write(file: Path, soak: Soak, arguments: Sequence[str]) -> None:
         "ends or is not discovered yet is left out.",
         "## Lives of the node",
         *table(
-            ("life", "minutes", "start-up s", "identities", "MiB when warm", "at the end", "growth", "resident at the end"),
+            _LIFE,
             [_life(number, life) for number, life in enumerate(soak.lives, 1)],
         ),
         "Start-up: from starting the process, which compiles the engine, to its listening. Memory: what the process has written "
-        "and nobody shares, once a life has seen a whole round of faults; medians of the first and the last tenth of that time.",
+        f"and nobody shares; median of {WEIGHED_S:g} s of plain operation after each whole round of faults, {FORGOTTEN_S:g} s "
+        "after the last of them. At any time: the most; a subscriber that lags or has died keeps up to ten answers of each topic "
+        "in the node. Resident: all of the process in memory at the end.",
         f"![Private memory over time]({picture.name})",
     ]
     file.write_text("\n\n".join(lines).replace("|\n\n|", "|\n|") + "\n")
@@ -83,13 +86,14 @@ def _numbers(account: Account) -> list[int]:
 
 
 def _life(number: int, life: Life) -> list[object]:
-    first, last = life.private_mib
-    growth = f"{life.growth:+.1%}" if life.judged else "too short to say"
+    weights = life.weights_mib
+    growth = f"{life.growth:+.1%}" if len(weights) > 1 else "too short to say"
     seen = life.samples or [Sample(0.0, nan, nan)]
     minutes = (seen[-1].time_s - seen[0].time_s) / 60
     return [
-        number, f"{minutes:.1f}", f"{life.start_up_s:.1f}", len(life.identities), f"{first:.1f}", f"{last:.1f}", growth,
-        f"{seen[-1].resident_mib:.0f}",
+        number, f"{minutes:.1f}", f"{life.start_up_s:.1f}", len(life.identities), len(weights),
+        *(f"{mib:.1f}" for mib in (*(weights or [nan])[:1], *(weights or [nan])[-1:])), growth,
+        f"{max(sample.private_mib for sample in seen):.1f}", f"{seen[-1].resident_mib:.0f}",
     ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, nan
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -20,8 +20,9 @@ from tests.soak.planner import Planner
 
 GROWTH = 0.02
 """The most that the memory of a life may grow by."""
-JUDGED_S = 60.0
-"""Lives that are shorter than this once they are warm are too short to say."""
+FORGOTTEN_S = 16.0
+"""Until a DDS peer that died is forgotten (10 s), with what was kept for it, and that is given back (`leftovers.PERIOD_S`)."""
+WEIGHED_S = 6.0
 _PATIENCE_S = 60.0
 """For what has to happen some time."""
 _REST_S = 0.3
@@ -33,31 +34,20 @@ _SAMPLE_PERIOD_S = 1.0
 
 @dataclass(slots=True)
 class Life:
-    """Of the node, from start to end. warm_s: from when on its memory is looked at, since the start of the soak."""
+    """Of the node, from start to end. weights_mib: its private memory in plain operation, after each whole round of faults."""
 
     start_up_s: float = 0.0
-    warm_s: float = inf
+    weights_mib: list[float] = field(default_factory=list)
     samples: list[memory.Sample] = field(default_factory=list)
     identities: Identities = field(default_factory=lambda: Identities(TrackerSettings().max_lost_s))
 
     @property
-    def private_mib(self) -> tuple[float, float]:
-        """When it became warm, if it did, and at the end."""
-        return memory.ends([sample for sample in self.samples if sample.time_s >= self.warm_s] or self.samples[-1:])
-
-    @property
     def growth(self) -> float:
-        """Of the private memory, as a share."""
-        first, last = self.private_mib
-        return last / first - 1
-
-    @property
-    def judged(self) -> bool:
-        """Long enough to say that it grows."""
-        return bool(self.samples) and self.samples[-1].time_s - self.warm_s >= JUDGED_S
+        """From the first weight to the last, as a share; NaN of fewer than two."""
+        return self.weights_mib[-1] / self.weights_mib[0] - 1 if len(self.weights_mib) > 1 else nan
 
     def faults(self) -> list[str]:
-        grown = [f"its memory grew by {self.growth:.1%}"] if self.judged and self.growth > GROWTH else []
+        grown = [f"its memory grew by {self.growth:.1%}"] if self.growth > GROWTH else []
         return self.identities.faults + grown
 
 
@@ -228,9 +218,15 @@ class Soak:
         self.switch(compressed=False)
         self._forget()
 
-    def warm(self) -> None:
-        """From now on the memory of this life counts."""
-        self.life.warm_s = time.monotonic() - self.begin_s
+    def weigh(self) -> None:
+        """Plain operation, a part of it to settle."""
+        self._during, life = "calm", self.life
+        self.play(FORGOTTEN_S)
+        begin_s = time.monotonic() - self.begin_s
+        self.play(WEIGHED_S)
+        life.weights_mib += [median(found)] if (found := [s.private_mib for s in life.samples if s.time_s >= begin_s]) else []
+        self.calm += self.rest()
+        self._forget()
 
     def finish(self) -> None:
         """Ends all processes. Memory and identities are judged by now."""

@@ -8,7 +8,7 @@ import pytest
 from panoptic_ros.node import Counts
 from tests.soak.identities import Identities
 from tests.soak.ledger import Account, Ledger
-from tests.soak.memory import Sample, ends
+from tests.soak.memory import Sample
 from tests.soak.node_process import NodeProcess
 from tests.soak.report import _life, curve, verdict
 from tests.soak.soak import Life
@@ -81,25 +81,20 @@ def test_an_abandoned_account_does_not_count() -> None:
     assert ledger.close(Counts(received=4, answered=3, dropped_newer=1)) == Account(1, 0, 0, 1, 0, 1, 0)
 
 
-def life(*private_mib: float) -> Life:
-    return Life(warm_s=10.0, samples=[Sample(float(second), mib, 300.0) for second, mib in enumerate(private_mib)])
+def test_memory_is_judged_from_the_first_weight_to_the_last() -> None:
+    steady = Life(weights_mib=[100.0, 150.0, 101.9])
+    assert steady.growth == pytest.approx(0.019) and steady.faults() == []
+    assert Life(weights_mib=[100.0, 99.0, 102.1]).faults() == ["its memory grew by 2.1%"]
+    assert Life(weights_mib=[100.0]).faults() == Life().faults() == []  # too short to say
 
 
-def test_memory_is_judged_after_the_warm_up() -> None:
-    assert ends([Sample(0.0, mib, 0.0) for mib in (1.0, 3.0, 2.0, *[9.0] * 24, 5.0, 7.0, 6.0)]) == (2.0, 6.0)
-    steady = life(*[50.0] * 10, *[100.0] * 60, *[101.9] * 10)
-    assert steady.judged and steady.growth == pytest.approx(0.019) and steady.faults() == []
-    leaking = life(*[100.0] * 70, *[102.1] * 10)
-    assert leaking.faults() == ["its memory grew by 2.1%"]
-    assert life(*[100.0] * 20, *[150.0] * 20).faults() == []  # too short to say
-
-
-def test_a_life_that_ended_before_anyone_looked() -> None:
-    """It is said what ended it, not that nothing is known of its memory."""
+def test_lives_in_the_report() -> None:
+    """Of one that ended before anyone looked it is said what ended it, not that nothing is known of its memory."""
     brief = Life(start_up_s=0.5)
-    assert brief.faults() == [] and not brief.judged
-    assert _life(2, brief) == [2, "0.0", "0.5", 0, "nan", "nan", "too short to say", "nan"]
+    assert _life(2, brief) == [2, "0.0", "0.5", 0, 0, "nan", "nan", "too short to say", "nan", "nan"]
     assert "<polyline" in curve([[]])
+    long = Life(0.5, [50.0, 70.0, 50.5], [Sample(0.0, 49.0, 90.0), Sample(60.0, 80.0, 95.0), Sample(120.0, 51.0, 91.0)])
+    assert _life(3, long) == [3, "2.0", "0.5", 0, 3, "50.0", "50.5", "+1.0%", "80.0", "91"]
 
 
 def test_the_node_gets_more_arguments(tmp_path: Path) -> None:
