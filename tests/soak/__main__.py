@@ -17,8 +17,8 @@ from tests.soak.faults import FAULTS, Fault, node_dies
 from tests.soak.soak import Settings, Soak
 
 _NAMES = tuple(fault.__name__ for fault in FAULTS)
-_ROUNDS_OF_A_LIFE = 6
-"""The node is killed in the first round, and in every sixth after it, so that its memory is watched for long stretches."""
+_ROUNDS_OF_A_LIFE = 12
+"""The node is killed in the first round, and in every twelfth after it, so that its memory is watched for half an hour."""
 
 
 def main() -> int:

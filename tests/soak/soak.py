@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
+from panoptic_ros.leftovers import PERIOD_S
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware.dds_participant import LOOPBACK, join
 from panoptic_ros.tracker import TrackerSettings
@@ -20,8 +21,8 @@ from tests.soak.planner import Planner
 
 GROWTH = 0.02
 """The most that the memory of a life may grow by."""
-FORGOTTEN_S = 16.0
-"""Until a DDS peer that died is forgotten (10 s), with what was kept for it, and that is given back (`leftovers.PERIOD_S`)."""
+FORGOTTEN_S = 10.0 + PERIOD_S + 1.0
+"""Until the lease of a DDS peer that died is over, and what was kept for it is given back."""
 WEIGHED_S = 6.0
 _PATIENCE_S = 60.0
 """For what has to happen some time."""
@@ -43,8 +44,9 @@ class Life:
 
     @property
     def growth(self) -> float:
-        """From the first weight to the last, as a share; NaN of fewer than two."""
-        return self.weights_mib[-1] / self.weights_mib[0] - 1 if len(self.weights_mib) > 1 else nan
+        """From the first weight to the highest after it, as a share; NaN of fewer than two."""
+        first, *later = self.weights_mib or [nan]
+        return max(later, default=nan) / first - 1
 
     def faults(self) -> list[str]:
         grown = [f"its memory grew by {self.growth:.1%}"] if self.growth > GROWTH else []
@@ -224,7 +226,9 @@ class Soak:
         self.play(FORGOTTEN_S)
         begin_s = time.monotonic() - self.begin_s
         self.play(WEIGHED_S)
-        life.weights_mib += [median(found)] if (found := [s.private_mib for s in life.samples if s.time_s >= begin_s]) else []
+        found = [sample.private_mib for sample in life.samples if sample.time_s >= begin_s]
+        if found:
+            life.weights_mib.append(median(found))
         self.calm += self.rest()
         self._forget()
 

@@ -46,6 +46,15 @@ def test_every_fault_once(tiny_folder: Path, tmp_path: Path) -> None:
     assert (tmp_path / "soak.svg").read_text().count("<polyline") == 2
 
 
+def test_memory_is_weighed_after_each_round(tiny_folder: Path, tmp_path: Path) -> None:
+    with soak(tiny_folder, tmp_path, "--only", "camera_stalls", "--minutes", "0.5") as process:
+        said, _ = process.communicate(timeout=200)
+    life = re.search(r"^\| 1 \|.*?\| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([-+][\d.]+)% \|", said, re.M)
+    assert life is not None, said
+    count, first, highest, growth = map(float, life.groups())
+    assert count == 2 and first > 20 and growth == pytest.approx(100 * (highest / first - 1), abs=0.4)
+
+
 def test_a_crash_is_found(tiny_folder: Path, tmp_path: Path) -> None:
     """The node gets a signal that the soak does not know of."""
     log, deadline_s = tmp_path / "soak.log", time.monotonic() + 60
