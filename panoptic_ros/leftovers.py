@@ -26,8 +26,8 @@ def _call_glibc(name: str, *arguments: int) -> None:
 
 
 class Leftovers:
-    """malloc keeps the pages of what was freed for the next of its kind. Images of another size, subscribers that stop reading
-    and the start leave some MiB behind each; giving them back takes a millisecond or two.
+    """malloc keeps the pages of what was freed for the next of its kind. Images of another size, messages kept for subscribers
+    that stop reading, and the start leave some MiB behind each, and with one arena a trim reaches all of them.
 
     trim: what gives back. now_s: a clock.
     """

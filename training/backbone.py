@@ -1,15 +1,18 @@
-"""A run's backbone as a file that `backbone_weights` takes: `python -m training.backbone CHECKPOINT FILE`."""
+"""Backbones to start from: those bundled, and `python -m training.backbone CHECKPOINT FILE`, which takes a run's."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from panoptic_ros.core import PanopticError
-from training.checkpoint import backbone_of, read_checkpoint, summary
+from panoptic_ros.variant import write_atomically
+from training.checkpoint import backbone_of, read_checkpoint
+
+BUNDLED = Path(__file__).parent / "backbones"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -18,23 +21,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path, metavar="FILE", help="gets the averaged weights in FP16, by torchvision's names")
     args = parser.parse_args(arguments)
     try:
-        write(backbone_of(read_checkpoint(args.checkpoint)), args.file)
+        write(args.checkpoint, args.file)
     except PanopticError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def write(state: dict[str, Tensor], file: Path) -> None:
-    """Raises PanopticError if there is nothing to write, or it cannot be written."""
+def write(checkpoint: Path, file: Path) -> None:
+    """Raises PanopticError if there is no backbone, it does not fit into FP16, or it cannot be written."""
+    state = backbone_of(read_checkpoint(checkpoint))
     if not state:
-        raise PanopticError("the checkpoint has no backbone")
+        raise PanopticError(f"{checkpoint} has no backbone")
     halves = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(halves, file)
-    except (OSError, RuntimeError) as error:  # torch's own, where the file system refuses
-        raise PanopticError(f"cannot write {file}: {summary(error)}") from error
+    for name, value in halves.items():
+        if not value.isfinite().all():
+            raise PanopticError(f"{name} of {checkpoint} has values that FP16 cannot hold")
+    if file.exists() and file.samefile(checkpoint):
+        raise PanopticError(f"{file} is the checkpoint itself: choose another file")
+    content = io.BytesIO()
+    torch.save(halves, content)
+    write_atomically(file, content.getvalue())
+
+
+def located(source: str) -> str:
+    """The file of a bundled backbone, which is named without folder and suffix; anything else as it is."""
+    bundled = BUNDLED / f"{source}.pt"
+    return str(bundled) if bundled.parent == BUNDLED and bundled.is_file() else source
 
 
 if __name__ == "__main__":

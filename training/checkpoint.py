@@ -108,9 +108,11 @@ def load_backbone(backbone: torch.nn.Module, source: str) -> None:
 
 
 def backbone_of(state: dict) -> dict[str, torch.Tensor]:
-    """The averaged weights of the backbone in a checkpoint of this project, by torchvision's names."""
-    prefix = "trunk.backbone."
-    return {name.removeprefix(prefix): value for name, value in state["average"].items() if name.startswith(prefix)}
+    """The averaged weights of the backbone in a checkpoint of this project, by torchvision's names; none if there is none."""
+    prefix, average = "trunk.backbone.", state.get("average")
+    if not isinstance(average, dict):
+        return {}
+    return {name.removeprefix(prefix): value for name, value in average.items() if name.startswith(prefix)}
 
 
 def summary(error: Exception, limit: int = 300) -> str:

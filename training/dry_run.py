@@ -10,6 +10,7 @@ import torch
 
 from panoptic_ros.core import PanopticError
 from training import distributed
+from training.backbone import located
 from training.data import fabricate
 from training.data.frames import read_frames
 from training.data.panoptic import PanopticDataset
@@ -46,7 +47,7 @@ def with_weights_at_hand(recipe: Recipe) -> Recipe:
     """The recipe without the weights that it starts from, where they are no file here. One that is here has to fit."""
     for key in ("backbone_weights", "init"):
         source = getattr(recipe, key)
-        if source and not os.path.isfile(source):
+        if source and not os.path.isfile(located(source)):
             print(f"note: {key} {source} is no file here, and was not tried")
             recipe = replace(recipe, **{key: None})
     return recipe

@@ -109,8 +109,9 @@ class Recipe:
     """A model to train. name: its own, set by `load`. method: a folder of training/methods; `settings` are its `Settings`.
 
     lr: the schedule's peak. fast_lr: factor for `Method.fast_parameters`. clip: gradient norm. ema: decay of the averaged
-    weights, which are the ones that count. backbone_weights: a torchvision checkpoint, file or URL, or one of this project. init:
-    a checkpoint of the same network, whose averaged weights training starts from.
+    weights, which are the ones that count. backbone_weights: a torchvision checkpoint, file or URL, one of this project, or the
+    name of a bundled one (`training/backbones`). init: a checkpoint of the same network, whose averaged weights training starts
+    from.
 
     A stage's batch is what one step learns from, however it is shared out: each process takes an equal share of it, and works
     on that in `accumulate` parts, for want of memory. precision: bf16, fp16 (with loss scaling) or fp32. norm: batch

@@ -13,6 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 from panoptic_ros.core import Label, PanopticError
 from training import distributed, normalisation, optimiser
 from training import recipe as recipes
+from training.backbone import located
 from training.checkpoint import load_backbone, read_checkpoint, summary, write_checkpoint
 from training.recipe import Recipe
 
@@ -41,7 +42,7 @@ def check_start(recipe: Recipe) -> None:
     """Raises PanopticError if weights that the recipe starts from are missing, with the training that makes them."""
     for key in ("backbone_weights", "init"):
         source = getattr(recipe, key)
-        if source and "://" not in source and not os.path.exists(source):
+        if source and "://" not in source and not os.path.exists(located(source)):
             makers = [f"`python -m training.train {name}`" for name in recipes.makers_of(Path(source).parent.name)]
             made = f"{' or '.join(makers)} makes it, " if makers else ""
             raise PanopticError(f"there is no {source}: {made}{key}=FILE takes another, {key}=null begins without")
@@ -74,7 +75,7 @@ class Trainer:
     def _start_from_files(self) -> None:
         check_start(self.recipe)
         if self.recipe.backbone_weights:
-            load_backbone(self.network.trunk.backbone, self.recipe.backbone_weights)
+            load_backbone(self.network.trunk.backbone, located(self.recipe.backbone_weights))
         if self.recipe.init:
             start = read_checkpoint(Path(self.recipe.init))
             try:

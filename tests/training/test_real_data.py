@@ -10,11 +10,16 @@ from training.data.faults import census
 
 pytestmark = pytest.mark.shared_data
 
-SMALL = ["stages=[{size: [96, 128], steps: 12, batch: 4}]", "precision=fp32", "warmup=2", "data.cache=true"]
+SMALL = [
+    "backbone_weights=null",
+    "stages=[{size: [96, 128], steps: 12, batch: 4}]",
+    "precision=fp32",
+    "warmup=2",
+    "data.cache=true",
+]
 NETWORKS = {
     "hle_mnv2_street": ["settings.network.thomson=false", "settings.network.skips=[[8, 8, 16], [4, 8, 16]]"],
     "dense_mnv2_street": [
-        "backbone_weights=null",
         "settings.network={pyramid: 16, semantic_tower: 16, location_tower: 16, depth: 1, merge: 4}",
     ],
 }

@@ -8,6 +8,7 @@ import torch
 
 from panoptic_ros.core import Label, PanopticError
 from tests.training.tiny import LABELS, batch, refusal, run, trained
+from training import recipe as recipes
 from training import train
 from training.backbone import main as command
 from training.nets.deeplab import backbone
@@ -150,19 +151,41 @@ def test_backbone_weights_are_those_of_a_run_of_this_project(recipe: Recipe, tmp
 
 
 def test_backbone_weights_are_those_of_a_run_in_half_precision(recipe: Recipe, tmp_path: Path) -> None:
-    first = trained(recipe)
+    first, file = trained(recipe), tmp_path / "new" / "backbone.pt"
     first.update(batch())
     first.save(tmp_path / "first.pt")
-    assert command([str(tmp_path / "first.pt"), str(tmp_path / "new" / "backbone.pt")]) == 0
-    recipe.backbone_weights, recipe.seed = str(tmp_path / "new" / "backbone.pt"), 7
+    assert command([str(tmp_path / "first.pt"), str(file)]) == 0
+    assert {value.dtype for value in torch.load(file).values()} == {torch.float16, torch.int64}
+    recipe.backbone_weights, recipe.seed = str(file), 7
     expected = first.average.module.trunk.backbone.state_dict()
     for name, value in trained(recipe).network.trunk.backbone.state_dict().items():
         torch.testing.assert_close(value, expected[name], rtol=2**-10, atol=2**-24)
 
 
-def test_a_backbone_that_cannot_be_written_is_refused(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    trained(recipe).save(tmp_path / "first.pt")
-    assert command([str(tmp_path / "first.pt"), str(tmp_path)]) == 2
-    assert f"error: cannot write {tmp_path}: " in capsys.readouterr().err
-    assert command([str(tmp_path / "none.pt"), str(tmp_path / "backbone.pt")]) == 2
-    assert "cannot read the checkpoint" in capsys.readouterr().err
+def test_a_backbone_that_cannot_be_taken_is_refused(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last, without, large = (tmp_path / name for name in ("last.pt", "without.pt", "large.pt"))
+    trained(recipe).save(last)
+    before = last.read_bytes()
+    state = torch.load(last)
+    torch.save(state | {"average": {"means": torch.zeros(1)}}, without)
+    state["average"]["trunk.backbone.features.0.1.running_var"][0] = 1e6
+    torch.save(state, large)
+    refused = {
+        (last, tmp_path): f"cannot write {tmp_path} ",
+        (last, last): "is the checkpoint itself: choose another file",
+        (tmp_path / "none.pt", tmp_path / "backbone.pt"): "cannot read the checkpoint",
+        (without, tmp_path / "backbone.pt"): f"{without} has no backbone",
+        (large, tmp_path / "backbone.pt"): "features.0.1.running_var of",
+    }
+    for (checkpoint, file), message in refused.items():
+        assert command([str(checkpoint), str(file)]) == 2
+        assert message in capsys.readouterr().err
+    assert last.read_bytes() == before and not (tmp_path / "backbone.pt").exists()
+
+
+def test_the_bundled_backbone_is_found_from_any_folder(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    named = {recipes.load(file.stem, []).backbone_weights for file in recipes.RECIPES.glob("*.yaml")} - {None}
+    assert named == {"mobilenet_v2_street"}
+    recipe.backbone_weights = "mobilenet_v2_street"
+    assert trained(recipe).network.trunk.backbone.state_dict()["features.0.0.weight"].isfinite().all()
