@@ -8,6 +8,7 @@ from openvino import opset13
 
 from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.backends import plan_cache
+from panoptic_ros.backends.openvino_int8 import use_unsigned
 from panoptic_ros.core import Engine, EngineOptions, PanopticError, Slots
 from panoptic_ros.manifest import Manifest
 
@@ -105,6 +106,8 @@ class OpenVinoEngine:
     def _read(self) -> ov.Model:
         model = CORE.read_model(self._manifest.onnx)
         model.reshape({"image": [1, *self.size, 3]})
+        if self._manifest.precision == "int8":
+            use_unsigned(model)
         return model
 
     def _network(self) -> ov.Model:
