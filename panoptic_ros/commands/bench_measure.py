@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from panoptic_ros.commands.machine import peak_bytes, resident_bytes
+from panoptic_ros.commands.machine import fixed_work, peak_bytes, resident_bytes
 from panoptic_ros.core import Engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.pipeline import STAGES, Pipeline
@@ -23,7 +23,8 @@ Key = TypeVar("Key")
 def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: int) -> dict:
     """Milliseconds of network, engine and pipeline, of the pipeline's stages, and how the first three compare.
 
-    cpu_ms: of the pipeline, over all threads of the process, those that spin while they wait included.
+    cpu_ms: of the pipeline, over all threads of the process, those that spin while they wait included. fixed_work_ms: of what
+    takes the same time always on a quiet machine.
     """
     pipeline = tracked(model, engine)
     inputs = [engine_input(frame, model) for frame in frames]
@@ -36,10 +37,12 @@ def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: i
         for stage in STAGES:
             noted[stage].append(pipeline.timings_ms[stage])
 
+    steady = fixed_work(lambda: engine.run(inputs[0]))
     runs: dict[str, Callable[[int], object]] = {
         "network_only_ms": lambda number: engine.run_network_only(inputs[number % len(inputs)]),
         "engine_ms": lambda number: engine.run(inputs[number % len(inputs)]),
         "pipeline_ms": frame_through_pipeline,
+        "fixed_work_ms": lambda _: steady(),
     }
     results = {name: summary(samples) for name, samples in interleaved(runs, rounds).items()}
     network = results["network_only_ms"]["p50"]

@@ -27,7 +27,7 @@ def _block(run: dict) -> str:
     engine = ", ".join(f"{key} {value}" for key, value in run["engine"].items())
     lines = [f"\n{title(run)}, frames {'x'.join(map(str, run['frame_size']))} from {run['input']}", engine]
     rows = {name: run[key] for name, key in TIMES.items()} | {f"  {stage}": times for stage, times in run["stages"].items()}
-    rows["processor time"] = run["cpu_ms"]
+    rows |= {"processor time": run["cpu_ms"], "fixed work": run["fixed_work_ms"]}
     lines.append(f"{'ms':20}" + "".join(f"{name:>9}" for name in run["pipeline_ms"]))
     lines += [f"{name:20}" + "".join(f"{value:9.2f}" for value in row.values()) for name, row in rows.items()]
     lines += [f"{name:20}{ratio:9.2f}" for name, ratio in run["ratios"].items()]
@@ -47,14 +47,16 @@ def _block(run: dict) -> str:
 
 
 def _overview(runs: list[dict]) -> str:
-    columns = ("network", "engine", "pipeline", "p95", "p99", "max", "cpu", "MiB")
+    """p99 / p50 is of the pipeline and, in brackets, of the fixed work: the machine's own."""
+    columns = ("network", "engine", "pipeline", "p95", "p99", "max", "p99 / p50", "cpu", "MiB")
     width = max(len(title(run)) for run in runs)
-    lines = ["", f"{'p50, ms':{width}}" + "".join(f"{column:>9}" for column in columns)]
+    lines = ["", f"{'p50, ms':{width}}" + "".join(f"{column:>13}" if "/" in column else f"{column:>9}" for column in columns)]
     for run in runs:
-        pipeline = run["pipeline_ms"]
+        pipeline, fixed = run["pipeline_ms"], run["fixed_work_ms"]
         cells = [run[key]["p50"] for key in TIMES.values()] + [pipeline["p95"], pipeline["p99"], pipeline["max"]]
-        cells += [run["cpu_ms"]["mean"], run["memory_mib"]["peak"]]
-        lines.append(f"{title(run):{width}}" + "".join(f"{cell:9.1f}" for cell in cells))
+        tails = f"{pipeline['p99'] / pipeline['p50']:.2f} ({fixed['p99'] / fixed['p50']:.2f})"
+        rest = f"{tails:>13}{run['cpu_ms']['mean']:9.1f}{run['memory_mib']['peak']:9.1f}"
+        lines.append(f"{title(run):{width}}" + "".join(f"{cell:9.1f}" for cell in cells) + rest)
     return "\n".join(lines)
 
 
@@ -98,5 +100,6 @@ def _changes(before: dict, after: dict) -> dict[str, str]:
 def _figures(run: dict) -> dict[str, float]:
     """p50 and p99 of each time in ms, the mean processor time, and the memory in MiB."""
     times = {name: run[key] for name, key in TIMES.items()} | run["stages"]
+    times |= {"fixed work": run["fixed_work_ms"]} if "fixed_work_ms" in run else {}  # reports of former versions have none
     figures = {f"{name} {part}": values[part] for name, values in times.items() for part in ("p50", "p99")}
     return figures | {"processor time": run["cpu_ms"]["mean"], "memory": run["memory_mib"]["peak"]}

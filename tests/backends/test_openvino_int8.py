@@ -86,7 +86,7 @@ def test_a_bundled_network_has_every_quantised_convolution_in_int8_and_half_the_
     assert image.shape[1:3] == model.size
     exact = _network_output(model, "fp32", image)
     found = _network_output(model, "int8", image)
-    kept_in_float = 2  # the first convolution, and the last one: `--float-last 1`
+    kept_in_float = 1  # the last convolution: `--float-last 1`
     description = open_engine(model, "openvino", precision="int8").description["convolutions"]
     assert description.endswith(f", {kept_in_float} f32")
     monkeypatch.setattr(backend, "use_unsigned", lambda model: None)

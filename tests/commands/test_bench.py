@@ -20,6 +20,7 @@ import tiny_engine
 from panoptic_ros import manifest
 from panoptic_ros.__main__ import main
 from panoptic_ros.commands import bench as command
+from panoptic_ros.commands import machine
 from panoptic_ros.commands.bench_crowd import Crowded, mosaic
 from panoptic_ros.commands.bench_measure import interleaved, measure, memory, summary
 from panoptic_ros.commands.bench_plots import HEIGHT, LEFT, TOP, bars, curves
@@ -57,7 +58,8 @@ def test_every_combination_is_measured(tiny_folder: Path, clip: Path, capsys: py
     assert len(report["refused"]) == 2 and all("has no int8 file" in reason for reason in report["refused"].values())
     assert {"cpu", "cores", "memory_gib", "os"} <= set(report["machine"])
     for run in report["runs"]:
-        for times in (run["network_only_ms"], run["engine_ms"], run["pipeline_ms"], *run["stages"].values()):
+        kinds = ("network_only_ms", "engine_ms", "pipeline_ms", "fixed_work_ms")
+        for times in (*(run[kind] for kind in kinds), *run["stages"].values()):
             assert list(times) == ["p50", "p95", "p99", "max", "mean"]
             assert 0 < times["p50"] <= times["p95"] <= times["p99"] <= times["max"]
         assert list(run["stages"]) == ["preprocess", "engine", "segments", "tracker", "paint"]
@@ -113,6 +115,36 @@ def test_cpu_time_is_of_all_threads_and_memory_of_the_engine(tiny_folder: Path, 
     after = memory(model, Greedy(), tiny_engine.scene())
     assert 45 < after["current"] - before["current"] < 80
     assert measure(model, Greedy(), [tiny_engine.scene()], 3)["cpu_ms"]["p50"] >= 40
+
+
+def test_fixed_work_is_as_long_as_what_it_is_like_and_the_same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a machine on which an iteration takes a microsecond and an engine 20 ms."""
+    clock, asked = [0.0], []
+
+    def count(name: str, password: bytes, salt: bytes, iterations: int) -> bytes:
+        clock[0] += iterations * 1e-6
+        asked.append(iterations)
+        return b""
+
+    def engine() -> None:
+        clock[0] += 0.02
+
+    monkeypatch.setattr(machine, "pbkdf2_hmac", count)
+    monkeypatch.setattr(machine, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda process: {0})
+    steady = machine.fixed_work(engine)
+    asked.clear()
+    steady(), steady()
+    assert asked == [pytest.approx(20_000, rel=0.01)] * 2
+
+
+def test_fixed_work_is_for_every_core() -> None:
+    cores = len(os.sched_getaffinity(0))
+    steady = machine.fixed_work(lambda: time.sleep(0.02))
+    before = time.process_time(), time.thread_time()
+    steady()
+    burnt, mine = time.process_time() - before[0], time.thread_time() - before[1]
+    assert burnt > 10 * mine and burnt > cores * 0.005
 
 
 def test_rounds_run_each_once_in_a_drawn_order() -> None:

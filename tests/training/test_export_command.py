@@ -13,13 +13,12 @@ from panoptic_ros import verify as verification
 from panoptic_ros.verify import Limits
 from tests.training.test_evaluate import write_dataset
 from training import export_trt, tensorrt_plan, verify
-from training.precision import compare, int8
+from training.precision import compare
 
 
 @pytest.fixture
 def engines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The tiny model, findable by its name, and a data set for it."""
-    monkeypatch.setattr(int8, "FLOAT_FIRST", 0)
     monkeypatch.setattr(tensorrt_plan, "missing", lambda via: "a GPU is not here")
     monkeypatch.setenv("PANOPTIC_ROS_ENGINES", str(tmp_path / "engines"))
     tiny_engine.write(tmp_path / "engines" / "tiny")

@@ -11,12 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
 
 import numpy as np
 
 from panoptic_ros import manifest
 from panoptic_ros import verify as verification
+from panoptic_ros.commands.bench_measure import interleaved
 from panoptic_ros.commands.machine import describe_machine
 from panoptic_ros.commands.model_arguments import size
 from panoptic_ros.core import Engine, PanopticError
@@ -29,7 +29,6 @@ CANDIDATES = (
     *(("openvino", precision) for precision in ("fp32", "bf16", "int8", "int8+bf16")),
     *(("onnxruntime", precision) for precision in ("fp32", "int8")),
 )
-WARM_UP = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,18 +88,14 @@ def _open(model: Manifest, threads: int) -> tuple[dict[str, Engine], dict[str, s
 
 def measure(engines: dict[str, Engine], images: list[np.ndarray], rounds: int) -> dict[str, dict[str, np.ndarray]]:
     """p50 and p99 in milliseconds of `engine` and `network` of each, all of them in every round in an order drawn anew."""
-    runs = {(name, "engine"): engine.run for name, engine in engines.items()}
-    runs |= {(name, "network"): engine.run_network_only for name, engine in engines.items()}
-    samples: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
-    random, keys = np.random.default_rng(0), list(runs)
-    for number in range(WARM_UP + rounds):
-        for index in random.permutation(len(keys)):
-            start = perf_counter()
-            runs[keys[index]](images[number % len(images)])
-            samples[keys[index]].append(1e3 * (perf_counter() - start))
+    calls = {(name, "engine"): engine.run for name, engine in engines.items()}
+    calls |= {(name, "network"): engine.run_network_only for name, engine in engines.items()}
+    samples = interleaved(
+        {key: lambda number, call=call: call(images[number % len(images)]) for key, call in calls.items()}, rounds
+    )
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in engines}
     for (name, part), taken in samples.items():
-        found[name][part] = np.percentile(taken[WARM_UP:], (50, 99))
+        found[name][part] = np.percentile(taken, (50, 99))
     return found
 
 

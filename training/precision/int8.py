@@ -1,7 +1,8 @@
 """INT8 as explicit Q/DQ: scales in the graph, so that OpenVINO, ONNX Runtime and strongly typed TensorRT networks agree on them.
 
-Symmetric throughout (TensorRT knows no zero points), weights per output channel, activations per tensor. Only the inputs and
-weights of convolutions are quantised: each SDK fuses the activation and the rounding behind a convolution by itself.
+Symmetric throughout (TensorRT knows no zero points; OpenVINO gets by with finer steps, `panoptic_ros.backends.openvino_int8`),
+weights per output channel, activations per tensor. Only the inputs and weights of convolutions are quantised: each SDK fuses the
+activation and the rounding behind a convolution by itself.
 """
 
 import tempfile
@@ -15,10 +16,9 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from panoptic_ros.core import PanopticError
 from training.precision.network_part import network_part
 
-FLOAT_FIRST, FLOAT_LAST = 1, 5
-"""How many of the network's first and last convolutions stay in floating point: the first has three channels and no speed to
-gain; what the last ones compute is read as directions and logarithms, which INT8 changes most (`training.verify` shows it). For a
-model that does with fewer there is `float_last`."""
+FLOAT_LAST = 5
+"""How many of the network's last convolutions stay in floating point: what they compute is read as directions and logarithms,
+which INT8 changes most (`training.verify` shows it). For a model that does with fewer there is `float_last`."""
 
 
 def to_int8(
@@ -35,11 +35,11 @@ def to_int8(
     convolutions = [node.name for node in network_part(source.graph, network_output) if node.op_type == "Conv"]
     if float_last < 0:
         raise PanopticError(f"{float_last} last convolutions in floating point: 0 or more")
-    chosen = convolutions[FLOAT_FIRST : max(0, len(convolutions) - float_last)]
+    chosen = convolutions[: max(0, len(convolutions) - float_last)]
     if not chosen:  # an empty list would mean all of them to quantize_static
         raise PanopticError(
-            f"the network has {len(convolutions)} convolutions; the first {FLOAT_FIRST} and the last {float_last} stay in "
-            "floating point, so that INT8 has nothing to do"
+            f"the network has {len(convolutions)} convolutions; the last {float_last} stay in floating point, so that INT8 has "
+            "nothing to do"
         )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "int8.onnx"
