@@ -24,7 +24,7 @@ def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: i
     """Milliseconds of network, engine and pipeline, of the pipeline's stages, and how the first three compare.
 
     cpu_ms: of the pipeline, over all threads of the process, those that spin while they wait included. fixed_work_ms: of what
-    takes the same time always on a quiet machine.
+    always takes the same time on a quiet machine.
     """
     pipeline = tracked(model, engine)
     inputs = [engine_input(frame, model) for frame in frames]
@@ -37,7 +37,7 @@ def measure(model: Manifest, engine: Engine, frames: list[np.ndarray], rounds: i
         for stage in STAGES:
             noted[stage].append(pipeline.timings_ms[stage])
 
-    steady = fixed_work(lambda: engine.run(inputs[0]))
+    steady = fixed_work()
     runs: dict[str, Callable[[int], object]] = {
         "network_only_ms": lambda number: engine.run_network_only(inputs[number % len(inputs)]),
         "engine_ms": lambda number: engine.run(inputs[number % len(inputs)]),

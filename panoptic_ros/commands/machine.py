@@ -7,13 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from hashlib import pbkdf2_hmac
 from pathlib import Path
-from time import perf_counter
 
 import cv2
 import numpy as np
 
-PROBE = 1000
-"""Iterations of PBKDF2, about a millisecond."""
+ITERATIONS = 20_000
+"""Of PBKDF2: about 20 ms, as long as a frame takes."""
 
 
 def describe_machine() -> dict[str, str | int | float]:
@@ -31,28 +30,14 @@ def describe_machine() -> dict[str, str | int | float]:
     }
 
 
-def fixed_work(like: Callable[[], object]) -> Callable[[], object]:
-    """Work for every core, the same at every call and about as long as `like`, that needs no memory and no interpreter (PBKDF2).
+def fixed_work() -> Callable[[], object]:
+    """Work for every core that is the same at every call and on every machine, and needs no memory and no interpreter (PBKDF2).
 
     Where its calls differ, that is the machine: other processes, the clock of its cores, or others' work on the same silicon.
     """
     cores = len(os.sched_getaffinity(0))
     pool = ThreadPoolExecutor(cores)
-
-    def work(iterations: int) -> object:
-        return list(pool.map(partial(pbkdf2_hmac, "sha256", b"", b""), [iterations] * cores))
-
-    iterations = PROBE * _median_ms(like) / _median_ms(partial(work, PROBE))
-    return partial(work, max(round(iterations), 1))
-
-
-def _median_ms(call: Callable[[], object], times: int = 9) -> float:
-    samples = []
-    for _ in range(times):
-        start = perf_counter()
-        call()
-        samples.append((perf_counter() - start) * 1e3)
-    return float(np.median(samples))
+    return lambda: list(pool.map(partial(pbkdf2_hmac, "sha256", b"", b""), [ITERATIONS] * cores))
 
 
 def resident_bytes() -> int:
