@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-ITERATIONS = 20_000
+ITERATIONS = 80_000
 """Of PBKDF2: about 20 ms, as long as a frame takes."""
 
 
