@@ -119,7 +119,8 @@ class OpenVinoEngine:
         """The graph after it. Its last input is the image again, for its shape, and for what does not go through the cut."""
         model = self._read()
         parts = self._cut(model)
-        inputs = [opset13.parameter(part.get_shape(), ov.Type.f32) for part in parts]
+        # named, because names are part of what OpenVINO's cache goes by, and those that it makes up differ each time
+        inputs = [opset13.parameter(part.get_shape(), ov.Type.f32, name=f"part{number}") for number, part in enumerate(parts)]
         for part, replacement in zip(parts, inputs):
             for target in part.get_target_inputs():
                 target.replace_source_output(replacement.output(0))

@@ -13,9 +13,10 @@ from openvino.passes import ConstantFolding, Manager
 _DEQUANTIZED = ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize")
 """What OpenVINO reads QuantizeLinear and DequantizeLinear as, from the last operation to the first."""
 
-_NEVER = ("Relu", "Sigmoid", "Softmax")
-_IF_FIRST_IS_NOT = ("AvgPool", "Broadcast", "MaxPool", "ReduceMean", "Reshape", "Slice", "Transpose", "Unsqueeze")
+_IF_FIRST_IS_NOT = ("Broadcast", "MaxPool", "ReduceMean")
 _IF_NONE_IS = ("Add", "Concat", "Minimum")
+_BETWEEN = ("nearest", "linear", "linear_onnx")
+"""Modes of an Interpolate whose values lie between those of its input."""
 
 
 def use_unsigned(model: ov.Model) -> None:
@@ -28,10 +29,12 @@ def use_unsigned(model: ov.Model) -> None:
     found: dict[str, bool] = {}
     for operation in model.get_ordered_ops():
         quantize = _quantize(operation)
-        if quantize and _never_negative(known[quantize.get_friendly_name()].input_value(0), found):
-            replacement = _unsigned(quantize.input_value(0), quantize.input_value(2))
-            for target in operation.output(0).get_target_inputs():
-                target.replace_source_output(replacement)
+        if quantize and _symmetric(known[operation.get_friendly_name()]):
+            value = known[quantize.get_friendly_name()].input_value(0)
+            if _never_negative(value, found):
+                replacement = _unsigned(quantize.input_value(0), quantize.input_value(2))
+                for target in operation.output(0).get_target_inputs():
+                    target.replace_source_output(replacement)
 
 
 def _quantize(operation: ov.Node) -> ov.Node | None:
@@ -43,10 +46,19 @@ def _quantize(operation: ov.Node) -> ov.Node | None:
     return operation if operation.get_type_name() == _DEQUANTIZED[-1] else None
 
 
+def _symmetric(dequantized: ov.Node) -> bool:
+    """8 bits with signs, around 0, and given back with the step that they were taken with."""
+    shifted, quantize = dequantized.input_value(0).get_node(), _quantize(dequantized)
+    step, point, most = (node.input_value(i).get_node() for node, i in ((dequantized, 1), (shifted, 1), (quantize, 2)))
+    if any(node.get_type_name() != "Constant" for node in (step, point, most)) or quantize.get_attributes()["levels"] != 256:
+        return False
+    return not point.get_data().any() and np.allclose(127 * step.get_data(), most.get_data())
+
+
 def _unsigned(value: ov.Output, most: ov.Output) -> ov.Output:
     zero, top = opset13.constant(np.float32(0)), opset13.constant(np.float32(255))
     levels = opset13.convert(opset13.fake_quantize(value, zero, most, zero, top, 256), "u8")
-    step = opset13.constant(most.get_node().get_data().astype(np.float32) / 255)
+    step = opset13.constant(most.get_node().get_data() / np.float32(255))
     return opset13.multiply(opset13.convert(levels, "f32"), step).output(0)
 
 
@@ -60,12 +72,14 @@ def _never_negative(value: ov.Output, found: dict[str, bool]) -> bool:
             found[name] = bool((operation.get_data() >= 0).all())
         elif kind == "Clamp":
             found[name] = operation.get_attributes()["min"] >= 0
-        elif kind in _IF_FIRST_IS_NOT or kind == "Interpolate" and operation.get_attributes()["mode"] != "cubic":
+        elif kind in _IF_FIRST_IS_NOT or kind == "Interpolate" and operation.get_attributes()["mode"] in _BETWEEN:
             found[name] = _never_negative(inputs[0], found)
         elif kind == "Maximum":
             found[name] = any(_never_negative(part, found) for part in inputs)
         elif kind in _IF_NONE_IS:
             found[name] = all(_never_negative(part, found) for part in inputs)
+        elif quantize := _quantize(operation):
+            found[name] = _never_negative(quantize.input_value(0), found)
         else:
-            found[name] = kind in _NEVER
+            found[name] = kind == "Relu"
     return found[name]

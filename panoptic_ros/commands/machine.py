@@ -1,18 +1,12 @@
-"""What a measurement was made on."""
+"""What a measurement was made on, and how steady it is."""
 
 import os
 import platform
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from hashlib import pbkdf2_hmac
 from pathlib import Path
 
 import cv2
 import numpy as np
-
-ITERATIONS = 80_000
-"""Of PBKDF2: about 20 ms, as long as a frame takes."""
 
 
 def describe_machine() -> dict[str, str | int | float]:
@@ -30,14 +24,13 @@ def describe_machine() -> dict[str, str | int | float]:
     }
 
 
-def fixed_work() -> Callable[[], object]:
-    """Work for every core that is the same at every call and on every machine, and needs no memory and no interpreter (PBKDF2).
+def fixed_work() -> None:
+    """About as long as a frame, the same at every call and on every machine, in this thread, without memory (PBKDF2).
 
-    Where its calls differ, that is the machine: other processes, the clock of its cores, or others' work on the same silicon.
+    Where its calls differ, that is the machine: other processes, the clock of the core, or others' work on the same silicon,
+    which may be that of a backend's threads that spin on.
     """
-    cores = len(os.sched_getaffinity(0))
-    pool = ThreadPoolExecutor(cores)
-    return lambda: list(pool.map(partial(pbkdf2_hmac, "sha256", b"", b""), [ITERATIONS] * cores))
+    pbkdf2_hmac("sha256", b"", b"", 80_000)
 
 
 def resident_bytes() -> int:

@@ -20,10 +20,10 @@ import tiny_engine
 from panoptic_ros import manifest
 from panoptic_ros.__main__ import main
 from panoptic_ros.commands import bench as command
-from panoptic_ros.commands import machine
 from panoptic_ros.commands.bench_crowd import Crowded, mosaic
 from panoptic_ros.commands.bench_measure import interleaved, measure, memory, summary
 from panoptic_ros.commands.bench_plots import HEIGHT, LEFT, TOP, bars, curves
+from panoptic_ros.commands.bench_report import table
 from panoptic_ros.commands.model_arguments import choices
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import BACKENDS, open_engine
@@ -117,15 +117,6 @@ def test_cpu_time_is_of_all_threads_and_memory_of_the_engine(tiny_folder: Path, 
     assert measure(model, Greedy(), [tiny_engine.scene()], 3)["cpu_ms"]["p50"] >= 40
 
 
-def test_fixed_work_is_for_every_core_and_not_for_the_interpreter() -> None:
-    work = machine.fixed_work()
-    work()  # which starts the threads
-    process, thread = time.process_time(), time.thread_time()
-    work()
-    burnt, mine = time.process_time() - process, time.thread_time() - thread
-    assert burnt > 0.002 * len(os.sched_getaffinity(0)) and mine < 0.1 * burnt
-
-
 def test_rounds_run_each_once_in_a_drawn_order() -> None:
     calls: list[tuple[str, int]] = []
     times = interleaved({name: lambda number, name=name: calls.append((name, number)) for name in "abc"}, 40)
@@ -203,6 +194,7 @@ def report_of(pipeline_ms: float, memory_mib: float = 100, size: tuple[int, int]
     run = {
         "model": "tiny", "size": list(size), "input": "clip", "engine": {"backend": "b", "precision": "fp32", "version": "1"},
         "network_only_ms": times, "engine_ms": times, "pipeline_ms": times | {"p50": pipeline_ms}, "cpu_ms": times,
+        "fixed_work_ms": times | {"p99": 6.0},
         "stages": {"tracker": times}, "memory_mib": {"current": 1.0, "peak": memory_mib},
     }  # fmt: skip
     return {"machine": {"cpu": "Abacus", "cores": 2, "memory_gib": 4, "load_average": 0.1} | machine, "runs": [run]}
@@ -220,10 +212,27 @@ def test_a_comparison_has_the_worst_first(tmp_path: Path, capsys: pytest.Capture
     assert compared(tmp_path, report_of(4), after) == 0
     load, version, _, *rows = capsys.readouterr().out.splitlines()
     assert load == "load_average 0.1 -> 3.0" and version.endswith("version 1 -> 2")
-    assert [row.split()[0] for row in rows] == ["1.500"] * 2 + ["1.000"] * 8
+    assert [row.split()[0] for row in rows] == ["1.500"] * 2 + ["1.000"] * 10
     assert {row.rpartition(": ")[2] for row in rows[:2]} == {"pipeline p50", "memory"}
     assert compared(tmp_path, after, report_of(4)) == 0
     assert capsys.readouterr().out.splitlines()[-1].split()[0] == "0.667"
+
+
+def test_the_tails_of_a_pipeline_stand_beside_those_of_fixed_work() -> None:
+    report = report_of(2.5) | {"refused": {}}
+    for run in report["runs"]:
+        run |= {"ratios": {}, "frame_size": [64, 96]}
+    report["runs"] *= 2
+    block, _, overview = table(report).partition("p50, ms")
+    assert "1.60 (3.00)" in overview.splitlines()[1]  # 4 / 2.5 and 6 / 2
+    assert "\nfixed work               2.00     3.00     6.00     5.00     2.00" in block
+
+
+def test_a_report_of_a_former_version_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = report_of(4)
+    del before["runs"][0]["fixed_work_ms"]
+    assert compared(tmp_path, before, report_of(4)) == 0
+    assert "fixed work" not in capsys.readouterr().out
 
 
 def test_what_only_one_report_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

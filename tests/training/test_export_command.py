@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import onnx
 import pytest
@@ -155,3 +156,14 @@ def test_precisions_side_by_side(engines: Path, capsys: pytest.CaptureFixture, t
     assert report["refused"]["onnxruntime int8"].startswith("model tiny has no int8 file")
     assert 0 < report["rows"]["openvino fp32"]["network_ms"]["p50"] <= report["rows"]["openvino fp32"]["network_ms"]["p99"]
     assert "onnxruntime int8: model tiny has no int8 file" in capsys.readouterr().out
+
+
+def test_every_candidate_sees_the_images_in_turn() -> None:
+    seen: dict[str, list[int]] = {name: [] for name in ("a", "a network", "b", "b network")}
+    engines = {
+        name: SimpleNamespace(run=seen[name].append, run_network_only=seen[f"{name} network"].append) for name in ("a", "b")
+    }
+    found = compare.measure(engines, [10, 11, 12], 5)
+    assert all(numbers == [10, 11, 12] * 5 for numbers in seen.values())  # 10 rounds of warming up
+    assert {name: set(parts) for name, parts in found.items()} == {name: {"engine", "network"} for name in ("a", "b")}
+    assert all(0 <= p50 <= p99 for parts in found.values() for p50, p99 in parts.values())
