@@ -249,3 +249,23 @@ def test_a_missing_network_output_is_named(tmp_path: Path, backend: str) -> None
     engine = open_engine(manifest.load(tiny_engine.write(tmp_path, network_output="logits")), backend)
     with pytest.raises(PanopticError, match="no tensor 'logits', its manifest's network_output"):
         engine.run_network_only(np.zeros((1, 64, 96, 3), np.uint8))
+
+
+def test_openvino_does_not_resize_to_the_size_that_is_there() -> None:
+    ov = pytest.importorskip("openvino")
+    from openvino import opset13
+
+    from panoptic_ros.backends.openvino import _drop_idle_resizing
+
+    x = opset13.parameter([1, 2, 8, 8], np.float32)
+    same, twice = (
+        opset13.interpolate(x, np.int64([side, side]), "linear_onnx", "sizes", axes=np.int64([2, 3])) for side in (8, 16)
+    )
+    model = ov.Model([same, twice], [x])
+    image = np.random.default_rng(0).random((1, 2, 8, 8), np.float32)
+    before = [value.copy() for value in ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([image]).values()]
+    _drop_idle_resizing(model)
+    assert sum(operation.get_type_name() == "Interpolate" for operation in model.get_ops()) == 1
+    after = list(ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([image]).values())
+    assert (after[0] == image).all() and np.allclose(before[0], image)
+    assert after[1].shape == (1, 2, 16, 16) and (after[1] == before[1]).all()

@@ -106,6 +106,7 @@ class OpenVinoEngine:
     def _read(self) -> ov.Model:
         model = CORE.read_model(self._manifest.onnx)
         model.reshape({"image": [1, *self.size, 3]})
+        _drop_idle_resizing(model)
         if self._manifest.precision == "int8":
             use_unsigned(model)
         return model
@@ -139,6 +140,14 @@ class OpenVinoEngine:
         if not found:
             raise PanopticError(f"{self._manifest.onnx} has no tensor {wanted!r}, its manifest's network_output")
         return [found[name] for name in sorted(found)]
+
+
+def _drop_idle_resizing(model: ov.Model) -> None:
+    """Resizing to the size that is there already, as to a grid that depends on the input's height, takes OpenVINO its time."""
+    for operation in model.get_ops():
+        if operation.get_type_name() == "Interpolate" and operation.get_input_shape(0) == operation.get_output_shape(0):
+            for target in operation.output(0).get_target_inputs():
+                target.replace_source_output(operation.input_value(0))
 
 
 def _convolutions(compiled: ov.CompiledModel) -> str:
