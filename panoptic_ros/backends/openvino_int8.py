@@ -2,7 +2,7 @@
 
 The files are symmetric, because TensorRT knows nothing else: a tensor behind a ReLU, which is never negative, has 128 of the 256
 levels. In OpenVINO it can have all of them, between the same limits, which halves its error. And a concatenation stays in
-floating point there if one of its inputs is a constant with signs, such as the coordinates of a decoder step.
+floating point there if one of its inputs is a constant in signed levels, such as the coordinates of a decoder step.
 """
 
 import numpy as np
@@ -30,9 +30,9 @@ def use_unsigned(model: ov.Model) -> None:
     for operation in model.get_ordered_ops():
         quantize = _quantize(operation)
         if quantize and _symmetric(known[operation.get_friendly_name()]):
-            value = known[quantize.get_friendly_name()].input_value(0)
+            value, _, most, *_ = known[quantize.get_friendly_name()].input_values()
             if _never_negative(value, found):
-                replacement = _unsigned(quantize.input_value(0), quantize.input_value(2))
+                replacement = _unsigned(quantize.input_value(0), most.get_node().get_data())
                 for target in operation.output(0).get_target_inputs():
                     target.replace_source_output(replacement)
 
@@ -55,11 +55,10 @@ def _symmetric(dequantized: ov.Node) -> bool:
     return not point.get_data().any() and np.allclose(127 * step.get_data(), most.get_data())
 
 
-def _unsigned(value: ov.Output, most: ov.Output) -> ov.Output:
+def _unsigned(value: ov.Output, most: np.ndarray) -> ov.Output:
     zero, top = opset13.constant(np.float32(0)), opset13.constant(np.float32(255))
-    levels = opset13.convert(opset13.fake_quantize(value, zero, most, zero, top, 256), "u8")
-    step = opset13.constant(most.get_node().get_data() / np.float32(255))
-    return opset13.multiply(opset13.convert(levels, "f32"), step).output(0)
+    levels = opset13.convert(opset13.fake_quantize(value, zero, opset13.constant(most), zero, top, 256), "u8")
+    return opset13.multiply(opset13.convert(levels, "f32"), opset13.constant(most / np.float32(255))).output(0)
 
 
 def _never_negative(value: ov.Output, found: dict[str, bool]) -> bool:
