@@ -258,14 +258,17 @@ def test_openvino_does_not_resize_to_the_size_that_is_there() -> None:
     from panoptic_ros.backends.openvino import _drop_idle_resizing
 
     x = opset13.parameter([1, 2, 8, 8], np.float32)
+    positive = opset13.relu(x)
     same, twice = (
-        opset13.interpolate(x, np.int64([side, side]), "linear_onnx", "sizes", axes=np.int64([2, 3])) for side in (8, 16)
+        opset13.interpolate(positive, np.int64([side, side]), "linear_onnx", "sizes", axes=np.int64([2, 3])) for side in (8, 16)
     )
+    same.output(0).set_names({"same"})
     model = ov.Model([same, twice], [x])
     image = np.random.default_rng(0).random((1, 2, 8, 8), np.float32)
     before = [value.copy() for value in ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([image]).values()]
     _drop_idle_resizing(model)
     assert sum(operation.get_type_name() == "Interpolate" for operation in model.get_ops()) == 1
+    assert model.output("same").get_index() == 0
     after = list(ov.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})([image]).values())
     assert (after[0] == image).all() and np.allclose(before[0], image)
     assert after[1].shape == (1, 2, 16, 16) and (after[1] == before[1]).all()

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import openvino as ov
 from openvino import opset13
+from openvino.utils import replace_output_update_name
 
 from panoptic_ros.answer import finish_of, outputs_of
 from panoptic_ros.backends import plan_cache
@@ -146,8 +147,7 @@ def _drop_idle_resizing(model: ov.Model) -> None:
     """Resizing to the size that is there already, as to a grid that depends on the input's height, takes OpenVINO its time."""
     for operation in model.get_ops():
         if operation.get_type_name() == "Interpolate" and operation.get_input_shape(0) == operation.get_output_shape(0):
-            for target in operation.output(0).get_target_inputs():
-                target.replace_source_output(operation.input_value(0))
+            replace_output_update_name(operation.output(0), operation.input_value(0))
 
 
 def _convolutions(compiled: ov.CompiledModel) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import openvino as ov
 from openvino import opset13
 from openvino.passes import ConstantFolding, Manager
+from openvino.utils import replace_output_update_name
 
 _DEQUANTIZED = ("Multiply", "Subtract", "Convert", "Convert", "FakeQuantize")
 """What OpenVINO reads QuantizeLinear and DequantizeLinear as, from the last operation to the first."""
@@ -32,9 +33,8 @@ def use_unsigned(model: ov.Model) -> None:
         if quantize and _symmetric(known[operation.get_friendly_name()]):
             value, _, most, *_ = known[quantize.get_friendly_name()].input_values()
             if _never_negative(value, found):
-                replacement = _unsigned(quantize.input_value(0), most.get_node().get_data())
-                for target in operation.output(0).get_target_inputs():
-                    target.replace_source_output(replacement)
+                unsigned = _unsigned(quantize.input_value(0), most.get_node().get_data())
+                replace_output_update_name(operation.output(0), unsigned)
 
 
 def _quantize(operation: ov.Node) -> ov.Node | None:
