@@ -9,14 +9,14 @@ from typing import Any
 import cv2
 import numpy as np
 
-from panoptic_ros.core import PanopticError
+from panoptic_ros.core import PanopticError, quoted
 from panoptic_ros.middleware.frames import depth_of
 from panoptic_ros.node import stamp_ns
 from panoptic_ros.projection import HERE, Intrinsics, Placement
 
 MAX_AGE_NS = 2_000_000_000
 MAX_BYTES = 256 << 20
-"""Depth images are kept until their image has been segmented, and no further than either limit."""
+"""Depth images of a camera are kept until their image has been segmented, none but the last beyond either limit."""
 _SILENT_NS = 1_000_000_000
 """Depth that is behind the image by more is not waited for."""
 
@@ -66,14 +66,16 @@ class Depths:
             if self._images and now_ns < self._images[-1][0]:
                 self._images.clear()
             self._images.append((now_ns, message))
-            most = max(1, MAX_BYTES // max(1, len(message.data)))
-            while len(self._images) > most or now_ns - self._images[0][0] > MAX_AGE_NS:
+            while len(self._images) > 1 and (self._bytes() > MAX_BYTES or now_ns - self._images[0][0] > MAX_AGE_NS):
                 self._images.popleft()
             self._changed.notify_all()
 
     def receive_info(self, message: Any) -> None:
         """sensor_msgs/CameraInfo of the camera, not of the depth sensor."""
         self._info = message
+
+    def _bytes(self) -> int:
+        return sum(len(message.data) for _, message in self._images)
 
     def clear(self) -> None:
         with self._changed:
@@ -88,7 +90,7 @@ class Depths:
         for name, other in (("depth", message.header.frame_id), ("camera_info", info.header.frame_id)):
             if other != header.frame_id:
                 raise PanopticError(
-                    f"{name} is in frame {other!r}, the image in {header.frame_id!r}: "
+                    f"{name} is in frame {quoted(other)}, the image in {quoted(header.frame_id)}: "
                     "depth and calibration have to be those of the image's camera (registered depth)"
                 )
         if info.width < 1 or info.height < 1:

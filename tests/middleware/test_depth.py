@@ -8,6 +8,7 @@ import pytest
 
 from panoptic_ros.core import PanopticError
 from panoptic_ros.middleware import dds_types as types
+from panoptic_ros.middleware import depth as depth_module
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.depth import Depths, DepthSettings
 from panoptic_ros.middleware.frames import depth_of
@@ -37,6 +38,17 @@ def depths() -> Depths:
     for ms, millimetres in ((0, 1000), (33, 2000), (66, 3000)):
         found.receive_depth(depth_image(ms, millimetres))
     return found
+
+
+def test_no_more_bytes_are_kept_than_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the size of each image, and with stamps that say that no time has passed."""
+    monkeypatch.setattr(depth_module, "MAX_BYTES", 1000)
+    found = Depths()
+    for rows in (10, 10, 10, 1, 1, 1, 40, 1):
+        found.receive_depth(depth_image(0, 1000, shape=(rows, 10)))
+        assert sum(len(message.data) for _, message in found._images) <= 1000
+    found.receive_depth(depth_image(0, 1000, shape=(100, 10)))
+    assert [len(message.data) for _, message in found._images] == [2000]  # the last one always
 
 
 def test_the_nearest_in_time_is_taken(depths: Depths) -> None:
