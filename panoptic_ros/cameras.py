@@ -1,5 +1,6 @@
 """Several cameras over one engine in one thread: whose turn it is, how far apart their images are, and which size answers."""
 
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from threading import Condition, Event, Thread
@@ -10,22 +11,28 @@ from panoptic_ros.node import Node
 from panoptic_ros.overload import AdaptiveEngine
 
 _STEP_S, _STOP_S = 0.1, 5.0
-_ROUNDS = 128
-"""That the skew is taken over."""
+_ROUNDS, _ROUND_AGE_S = 128, 10.0
+"""That the skew is taken over: at most so many, none that is older."""
 
 
 class Cameras:
     """Nodes that share an engine: the one that has waited longest for an answer is next, whatever its rate.
 
     nodes: at least one; all have `changed` as their lock. engine: theirs, if it can change its size. A round is over when each
-    node that is not paused has answered; its skew is how far apart the stamps of their last images are.
+    node that is not paused has answered; its skew is how far apart the stamps of their last images are. now_s: a clock.
     """
 
-    def __init__(self, nodes: Sequence[Node], changed: Condition, engine: AdaptiveEngine | None = None) -> None:
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        changed: Condition,
+        engine: AdaptiveEngine | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.nodes = tuple(nodes)
-        self._changed, self._engine = changed, engine
+        self._changed, self._engine, self._now_s = changed, engine, now_s
         self._round: set[Node] = set()
-        self._skews_ms: deque[float] = deque(maxlen=_ROUNDS)
+        self._skews_ms: deque[tuple[float, float]] = deque(maxlen=_ROUNDS)
         self._leftovers = Leftovers()
 
     def step(self, timeout_s: float) -> bool:
@@ -70,16 +77,21 @@ class Cameras:
             self._round = {other for other in self._round if listening.get(other) is not None}
             if len(listening) > 1 and self._round.issuperset(listening):
                 stamps_ns = [last.stamp_ns for last in listening.values() if last is not None]
-                self._skews_ms.append((max(stamps_ns) - min(stamps_ns)) / 1e6)
+                self._skews_ms.append((self._now_s(), (max(stamps_ns) - min(stamps_ns)) / 1e6))
                 self._round.clear()
+
+    def _skew(self) -> str:
+        with self._changed:
+            late_s = self._now_s() - _ROUND_AGE_S
+            found = [skew_ms for at_s, skew_ms in self._skews_ms if at_s >= late_s]
+        p50, p99 = percentiles(found)
+        return f"p50 {p50:.2f} p99 {p99:.2f}" if found else f"not all have answered in the last {_ROUND_AGE_S:.0f} s"
 
     def _completed(self, node: Node, report: Report) -> Report:
         """With what is the same for all cameras."""
         level, message, values = report.level, report.message, dict(report.values)
         if len(self.nodes) > 1:
-            with self._changed:
-                p50, p99 = percentiles(self._skews_ms)
-            values["skew_ms"] = f"p50 {p50:.2f} p99 {p99:.2f}"
+            values["skew_ms"] = self._skew()
         if self._engine is not None:
             (height, width), reason = self._engine.size, self._engine.reason
             values |= {"engine_size": f"{height}x{width}", "engine_size_reason": reason}

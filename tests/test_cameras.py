@@ -33,14 +33,14 @@ class Engine:
         self.seen.append(stages_ms["total"])
 
 
-def cameras(count: int, engine: Engine | None = None) -> tuple[Cameras, list[Node], list[str]]:
+def cameras(count: int, engine: Engine | None = None, **options: Callable[[], float]) -> tuple[Cameras, list[Node], list[str]]:
     """The cameras, their nodes, and the topics in the order in which they are answered."""
     changed, order = Condition(), []
     nodes = [
         Node(Pipeline(), lambda *_, topic=f"/{index}": order.append(topic), f"/{index}", changed=changed)
         for index in range(count)
     ]
-    return Cameras(nodes, changed, engine), nodes, order
+    return Cameras(nodes, changed, engine, **options), nodes, order
 
 
 def at(ms: int) -> Image:
@@ -141,6 +141,20 @@ def test_what_was_answered_before_a_pause_is_of_no_round() -> None:
         assert skew(both) == "p50 9.00 p99 9.00"
 
 
+def test_a_camera_that_died_has_no_skew() -> None:
+    now_s = [100.0]
+    both, nodes, _ = cameras(2, now_s=lambda: now_s[0])
+    for node, ms in zip(nodes, (10, 17)):
+        node.receive(at(ms))
+        both.step(0)
+    now_s[0] += 9
+    assert skew(both) == "p50 7.00 p99 7.00"
+    now_s[0] += 2
+    nodes[0].receive(at(11_000))
+    both.step(0)
+    assert skew(both) == "not all have answered in the last 10 s"
+
+
 def test_one_camera_has_no_skew() -> None:
     alone, (node,), _ = cameras(1)
     node.receive(at(10))
@@ -154,7 +168,8 @@ def test_a_bad_image_is_no_answer() -> None:
     nodes[0].receive(image(0, fill=255))
     nodes[1].receive(at(10))
     assert both.step(0) and both.step(0) and not both.step(0)
-    assert len(engine.seen) == 1 and both.answered == 1 and skew(both) == "p50 0.00 p99 0.00"
+    assert len(engine.seen) == 1 and both.answered == 1
+    assert skew(both) == "not all have answered in the last 10 s"
 
 
 def test_the_size_that_answers_is_in_the_report() -> None:
