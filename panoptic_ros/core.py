@@ -99,6 +99,15 @@ class Engine(Protocol):
         ...
 
 
+def quoted(text: str, most: int = 80) -> str:
+    """For messages: the text in quotation marks, cut after `most` characters, since it may be of anybody."""
+    return repr(shortened(text, most))
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
+
+
 def pixel_value(category: int, instance: int) -> int:
     """The value of a pixel in `Panoptic.ids`: category << 16 | instance; instance 0 for stuff."""
     return category << 16 | instance

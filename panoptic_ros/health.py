@@ -1,5 +1,6 @@
 """What a node says of one camera: rates, latencies, silence, and the worst of it in a sentence."""
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -8,11 +9,19 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_ros.core import shortened
+
+log = logging.getLogger(__name__)
+
 OK, WARN, ERROR = 0, 1, 2
 """Levels of diagnostic_msgs/DiagnosticStatus."""
+MIN_SILENCE_S, MAX_SILENCE_S = 0.1, 3600.0
+"""The range of Settings.max_silence_s."""
 REPORT_PERIOD_S = 1.0
 _WINDOW = 128
 """Frames that rates and latencies are taken over."""
+_LONGEST = 500
+"""Characters of what is said of an error. It may quote who sent the image, and is sent to everyone, once a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +86,8 @@ class Health:
         self._in_trouble = False
         self._next_report_s = 0.0
         self._complaints: dict[str, str] = {}
+        self._unlogged: dict[str, int] = {}
+        self._logged_s: dict[str, float] = {}
 
     def start_anew(self) -> None:
         """Silence counts from now on."""
@@ -92,12 +103,15 @@ class Health:
         for stage, value in stages_ms.items():
             self._stages_ms.setdefault(stage, deque(maxlen=_WINDOW)).append(value)
 
-    def dropped(self, error: str) -> None:
-        self._last_error = error
+    def dropped(self, why: str, fault: Exception | None) -> None:
+        """An image. fault: whose traceback goes into the log."""
+        self._last_error = shortened(why, _LONGEST)
+        self._log(f"images on {self._input_name}", self._last_error, fault)
 
-    def complain(self, what: str, why: str) -> None:
+    def complain(self, what: str, why: str, fault: Exception | None) -> None:
         """Something was left out of an answer."""
-        self._complaints[what] = why
+        self._complaints[what] = shortened(why, _LONGEST)
+        self._log(what, self._complaints[what], fault)
 
     def latency_ms(self, stage: str) -> tuple[float, float]:
         """p50 and p99; zeros before the first frame."""
@@ -116,6 +130,14 @@ class Health:
         self._complaints.clear()
         self._in_trouble = level == ERROR
         return Report(level, message, {**self._values(counts), **more})
+
+    def _log(self, what: str, why: str, fault: Exception | None) -> None:
+        """A line on what was dropped, unless there was one just now."""
+        self._unlogged[what] = self._unlogged.get(what, 0) + 1
+        now_s = time.monotonic()
+        if now_s - self._logged_s.get(what, -float("inf")) >= self.settings.log_interval_s:
+            log.warning("dropped %d %s: %s", self._unlogged.pop(what), what, why, exc_info=fault)
+            self._logged_s[what] = now_s
 
     def _state(self, counts: Counts) -> tuple[int, str]:
         """The worst of what there is to say."""

@@ -1,6 +1,5 @@
 """One camera's part of a node, for any middleware: the newest image in, a Panoptic out, and every message accounted for."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,11 +11,12 @@ import numpy as np
 
 from panoptic_ros import trace
 from panoptic_ros.aside import Aside
-from panoptic_ros.core import Panoptic, PanopticError
+from panoptic_ros.core import Panoptic, PanopticError, quoted
 from panoptic_ros.health import Counts, Health, Report, Settings
 from panoptic_ros.middleware.frames import frame_of
 
-log = logging.getLogger(__name__)
+_LONGEST_FRAME_ID = 256
+"""Characters; it is copied into each detection."""
 
 
 class Pipeline(Protocol):
@@ -55,6 +55,9 @@ class _Job:
         """The message as (H, W, 3) RGB, converted by whichever thread comes first."""
         with self._converting:
             if self._frame is None:
+                frame_id = self.message.header.frame_id
+                if len(frame_id) > _LONGEST_FRAME_ID:
+                    raise PanopticError(f"frame_id {quoted(frame_id)} is too long; at most {_LONGEST_FRAME_ID} characters")
                 self._frame = self._convert(self.message)
             return self._frame
 
@@ -103,8 +106,6 @@ class Node:
         self._received = self._answered = self._dropped_newer = self._dropped_bad = self._not_drawn = 0
         self._health = Health(input_name, publishers)
         self._health.settings = settings
-        self._unlogged: dict[str, int] = {}
-        self._logged_s: dict[str, float] = {}
 
     @property
     def settings(self) -> Settings:
@@ -153,8 +154,7 @@ class Node:
     def complain(self, what: str, why: str, fault: Exception | None = None) -> None:
         """Something that is no image could not be used, or was left out of an answer: for report and log."""
         with self._changed:
-            self._health.complain(what, why)
-            self._log(what, why, fault)
+            self._health.complain(what, why, fault)
 
     def miss(self, count: int) -> None:
         """Counts messages that the middleware had no room for: they came faster than even `receive` takes them."""
@@ -282,16 +282,7 @@ class Node:
         expected = isinstance(error, PanopticError)
         self._dropped_bad += 1
         why = str(error) if expected else f"{type(error).__name__}: {error}"
-        self._health.dropped(why)
-        self._log(f"images on {self._input_name}", why, None if expected else error)
-
-    def _log(self, what: str, why: str, fault: Exception | None = None) -> None:
-        """A line on what was dropped, unless there was one just now."""
-        self._unlogged[what] = self._unlogged.get(what, 0) + 1
-        now = time.monotonic()
-        if now - self._logged_s.get(what, -float("inf")) >= self.settings.log_interval_s:
-            log.warning("dropped %d %s: %s", self._unlogged.pop(what), what, why, exc_info=fault)
-            self._logged_s[what] = now
+        self._health.dropped(why, None if expected else error)
 
 
 def stamp_ns(header: Any) -> int:

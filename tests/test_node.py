@@ -35,9 +35,9 @@ class Lines(logging.Handler):
 @pytest.fixture
 def lines() -> Iterator[Lines]:
     handler = Lines()
-    logging.getLogger("panoptic_ros.node").addHandler(handler)
+    logging.getLogger("panoptic_ros.health").addHandler(handler)
     yield handler
-    logging.getLogger("panoptic_ros.node").removeHandler(handler)
+    logging.getLogger("panoptic_ros.health").removeHandler(handler)
 
 
 def test_answers_with_the_header_and_stamp_of_the_image() -> None:
@@ -195,6 +195,30 @@ def test_what_was_left_out_of_an_answer_is_said_once(lines: Lines) -> None:
     report = node.report()
     assert (report.level, report.message) == (WARN, "dropped 3D outputs: no depth image has come yet")
     assert node.report().level == OK and node.counts.answered == 3
+
+
+def test_texts_of_a_sender_are_cut(lines: Lines) -> None:
+    """Or a message of some MiB would be in the log, and in every report from then on."""
+    node = Node(Pipeline(), Published(), "/image")
+    node.receive(image(0, encoding="x" * (1 << 20)))
+    node.step(0)
+    (said,) = lines.messages
+    assert said.startswith("dropped 1 images on /image: image encoding 'xxx") and len(said) < 1000
+    report = node.report()
+    assert sum(map(len, (report.message, *report.values.values()))) < 3000
+
+
+def test_a_frame_id_that_would_make_every_detection_large_is_refused() -> None:
+    """It is copied into each of them."""
+    published = Published()
+    node = Node(Pipeline(), published, "/image")
+    for length in (256, 257):
+        message = image(0)
+        message.header = Header(Time(1, 0), "f" * length)
+        node.receive(message)
+        node.step(0)
+    assert len(published) == 1
+    assert "is too long; at most 256 characters" in node.report().values["last_error"]
 
 
 def test_news_come_once_a_second_and_at_once_of_trouble() -> None:

@@ -12,7 +12,9 @@ from panoptic_ros import trace
 from panoptic_ros.commands.dds_arguments import add_dds_arguments, join_domain, stop_signal
 from panoptic_ros.commands.model_arguments import add_model_arguments, open_as, open_model, size
 from panoptic_ros.core import Engine, PanopticError
+from panoptic_ros.health import MAX_SILENCE_S, MIN_SILENCE_S, Settings
 from panoptic_ros.leftovers import share_one_arena
+from panoptic_ros.log_aside import LogAside
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware.dds import DdsNode
 from panoptic_ros.middleware.streams import PLACE, Stream, topics_of
@@ -45,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take --fallback-size while the median is above (0: never)",
     )
     parser.add_argument("--fallback-size", type=size, metavar="HxW", help="a smaller engine input with the ratio of --size")
+    parser.add_argument(
+        "--max-silence-s",
+        type=float,
+        default=Settings().max_silence_s,
+        metavar="S",
+        help="without an image for longer is an error in /diagnostics (default: %(default)s)",
+    )
     parser.add_argument("--max-frames", type=int, metavar="N", help="end after N answered images (default: never)")
     parser.add_argument(
         "--trace", type=Path, metavar="FILE", help="at the end, where the last frames spent their time (ui.perfetto.dev)"
@@ -59,8 +68,11 @@ def main(args: argparse.Namespace) -> int:
         raise PanopticError(f"--max-frames {args.max_frames} is not possible: at least 1")
     if args.max_latency_ms < 0 or (args.max_latency_ms and not args.fallback_size):
         raise PanopticError(f"--max-latency-ms {args.max_latency_ms} is not possible: 0 or more, with --fallback-size")
+    if not MIN_SILENCE_S <= args.max_silence_s <= MAX_SILENCE_S:
+        raise PanopticError(f"--max-silence-s {args.max_silence_s} is not possible: {MIN_SILENCE_S} to {MAX_SILENCE_S}")
     topics = topics_of(args.cameras, args.image, args.depth, args.camera_info)
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    lines = LogAside()
+    logging.basicConfig(level=logging.INFO, handlers=[lines], format="%(message)s")
     share_one_arena()
     stop = stop_signal()
     model, engine = open_model(args)
@@ -70,7 +82,8 @@ def main(args: argparse.Namespace) -> int:
         return Pipeline(adaptive or engine, model, Tracker(model.labels), Thresholds(args.min_score))
 
     info = {"model": model.model, **engine.description}
-    node = DdsNode(join_domain(args), topics, pipeline, model.labels, info, args.reliable, adaptive)
+    settings = Settings(args.max_silence_s)
+    node = DdsNode(join_domain(args), topics, pipeline, model.labels, info, args.reliable, adaptive, settings)
     _say(" ".join(f"{key}={value}" for key, value in info.items()))
     if args.trace:
         trace.write(args.trace, [])  # what cannot be written is said now
@@ -86,6 +99,7 @@ def main(args: argparse.Namespace) -> int:
             trace.write(args.trace, trace.current.events(f"panoptic_ros {model.model}"))
     over.set()
     watcher.join(_LAST_WORD_S)  # no longer, where nobody reads what it says
+    lines.finish(_LAST_WORD_S)
     return 0
 
 

@@ -11,7 +11,7 @@ from cyclonedds.qos import Qos
 from panoptic_ros.aside import Aside
 from panoptic_ros.cameras import Cameras
 from panoptic_ros.core import Label, PanopticError
-from panoptic_ros.health import Report
+from panoptic_ros.health import Report, Settings
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.dds_endpoints import EVERY_SAMPLE, SENSOR_DATA, Arrivals, DdsTransport, Reader, Writer
@@ -42,6 +42,7 @@ class DdsNode:
         info: Mapping[str, str],
         reliable: bool = False,
         adaptive: AdaptiveEngine | None = None,
+        settings: Settings = Settings(),
     ) -> None:
         changed, self._aside, self._ahead = threading.Condition(), Aside("aside"), spare_thread(info)
 
@@ -49,7 +50,10 @@ class DdsNode:
             depths = Depths() if topics.depth else None
             outputs = Outputs(DdsTransport(participant), labels, topics.prefix("/panoptic/"), depths)
             outputs.announce(time.time_ns())
-            core = Node(pipeline(), outputs.publish, topics.image, info, changed=changed, aside=self._aside, ahead=self._ahead)
+            core = Node(
+                pipeline(), outputs.publish, topics.image, info, settings,
+                changed=changed, aside=self._aside, ahead=self._ahead,
+            )  # fmt: skip
             return Stream(topics, core, outputs, depths, Twins(core.receive))
 
         self.streams = tuple(map(stream, cameras))

@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 import cv2
 import numpy as np
 
-from panoptic_ros.core import PanopticError
+from panoptic_ros.core import PanopticError, quoted
 from panoptic_ros.images import decode
 
 
@@ -102,7 +102,7 @@ def depth_of(message: Image) -> np.ndarray:
     """
     layout = _DEPTHS.get(message.encoding)
     if layout is None:
-        raise PanopticError(f"depth encoding {message.encoding!r} is not supported; these are: {', '.join(_DEPTHS)}")
+        raise PanopticError(f"depth encoding {quoted(message.encoding)} is not supported; these are: {', '.join(_DEPTHS)}")
     depth = _pixels(message, layout).astype(np.float32)
     if layout.dtype is np.uint16:
         depth /= 1000
@@ -119,7 +119,7 @@ def pixel_size(message: Image) -> int:
 def _layout(message: Image) -> _Layout:
     layout = _LAYOUTS.get(message.encoding)
     if layout is None:
-        raise PanopticError(f"image encoding {message.encoding!r} is not supported; these are: {', '.join(ENCODINGS)}")
+        raise PanopticError(f"image encoding {quoted(message.encoding)} is not supported; these are: {', '.join(ENCODINGS)}")
     return layout
 
 
@@ -157,4 +157,4 @@ def _pixels(message: Image, layout: _Layout) -> np.ndarray:
 
 
 def _from_compressed(message: CompressedImage) -> np.ndarray:
-    return decode(bytes(message.data), f"compressed image of format {message.format!r}")
+    return decode(bytes(message.data), f"compressed image of format {quoted(message.format)}")

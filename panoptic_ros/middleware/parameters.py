@@ -6,7 +6,7 @@ from typing import Any
 
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import BACKENDS, CHOSEN, MAX_TENSORRT_LEVEL, MAX_TENSORRT_WORKSPACE_MIB, MAX_THREADS
-from panoptic_ros.health import Settings
+from panoptic_ros.health import MAX_SILENCE_S, MIN_SILENCE_S, Settings
 from panoptic_ros.middleware.depth import DepthSettings
 from panoptic_ros.middleware.outputs import OUTPUTS
 from panoptic_ros.middleware.streams import PLACE, Topics, topics_of
@@ -74,13 +74,21 @@ PARAMETERS = (
     Parameter("use_cv_bridge", True, "convert images with cv_bridge where it is installed; false: with this package"),
     Parameter("autostart", True, "configure and activate by itself"),
     Parameter("build_only", False, "open the engine, which builds what a GPU needs, and end"),
+    Parameter(
+        "trace", "", "file for where the last frames spent their time (ui.perfetto.dev), written at deactivation and at the end"
+    ),
     Parameter("lazy", True, "listen to the camera only while somebody subscribes to an output", True),
     Parameter("outputs", list(OUTPUTS), f"what is published: of {', '.join(OUTPUTS)}", True),
     Parameter("min_score", 0.0, "things that score less become void", True, 0.0, 1.0),
     Parameter("min_area", 0, "things with fewer pixels become void", True, 0, 1 << 30),
     *(_tracker(field.name, field.default) for field in fields(TrackerSettings)),
     Parameter(
-        "diagnostics.max_silence_s", _SETTINGS.max_silence_s, "without image or answer for longer is an error", True, 0.1, 3600.0
+        "diagnostics.max_silence_s",
+        _SETTINGS.max_silence_s,
+        "without image or answer for longer is an error",
+        True,
+        MIN_SILENCE_S,
+        MAX_SILENCE_S,
     ),
     _limit("warn_latency_ms", "median latency from arrival to publication that is a warning"),
     _limit("error_latency_ms", "median latency from arrival to publication that is an error"),

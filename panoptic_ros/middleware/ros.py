@@ -18,6 +18,7 @@ from panoptic_ros.cameras import Worker
 from panoptic_ros.core import PanopticError
 from panoptic_ros.health import ERROR, OK, Report
 from panoptic_ros.leftovers import share_one_arena
+from panoptic_ros.log_aside import LogAside
 from panoptic_ros.middleware import messages, parameters, ros_parameters
 from panoptic_ros.middleware.outputs import OUTPUTS_3D
 from panoptic_ros.middleware.ros_frames import Frames
@@ -66,6 +67,11 @@ class PanopticNode(LifecycleNode):
             self.get_logger().error(f"not configured: {self._trouble}")
         elif self.values["autostart"] and self.trigger_configure() == _DONE:
             self.trigger_activate()
+
+    def finish(self) -> None:
+        """What is to be written at the end is."""
+        if self._opened is not None:
+            self._opened.end()
 
     # Transitions
 
@@ -151,7 +157,10 @@ class PanopticNode(LifecycleNode):
         """False if the worker is still busy."""
         self._active = False
         self._inputs.listen({})
-        return self._worker is None or self._worker.stop()
+        ended = self._worker is None or self._worker.stop()
+        if self._opened is not None:
+            self._opened.end()
+        return ended
 
     # Parameters and services
 
@@ -198,13 +207,17 @@ class PanopticNode(LifecycleNode):
     def _tick(self) -> None:
         self._ticks += 1
         opened = self._opened if self._active else None
-        if opened is not None and self._guarded("attentive", lambda: self._attend(opened)):
-            for index, report in opened.cameras.news():
-                self._diagnose(report, opened.streams[index])
-        elif self._ticks % _TICKS_A_REPORT == 0:
+        if opened is not None and self._guarded("attentive", lambda: self._look_after(opened)):
+            return
+        if self._ticks % _TICKS_A_REPORT == 0:
             state = self._state_machine.current_state[1]
             for stream in self._opened.streams if self._opened is not None else [None]:
                 self._diagnose(Report(ERROR, self._trouble, {}) if self._trouble else Report(OK, state, {}), stream)
+
+    def _look_after(self, opened: Opened) -> None:
+        self._attend(opened)
+        for index, report in opened.cameras.news():
+            self._diagnose(report, opened.streams[index])
 
     def _attend(self, opened: Opened) -> None:
         """Listens to the inputs that there is a reason to listen to."""
@@ -245,18 +258,16 @@ class PanopticNode(LifecycleNode):
         return frames.locate(target, source, stamp, timeout_s)
 
 
-class _ToRos(logging.Handler):
-    """The package's log lines as the node's."""
+def _to_ros(logger: Any) -> Callable[[str, int], None]:
+    """Takes the package's log lines as the node's."""
 
-    def __init__(self, logger: Any) -> None:
-        super().__init__()
-        self._logger = logger
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.levelno >= logging.ERROR:
-            self._logger.error(self.format(record))
+    def write(line: str, level: int) -> None:
+        if level >= logging.ERROR:
+            logger.error(line)
         else:  # a line of code has one severity for rclpy, for good
-            self._logger.warning(self.format(record))
+            logger.warning(line)
+
+    return write
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -271,12 +282,15 @@ def main(arguments: list[str] | None = None) -> int:
         node = PanopticNode()
         if early:  # before rclpy had its handlers
             return int(node.values["build_only"])
-        logging.getLogger("panoptic_ros").addHandler(_ToRos(node.get_logger()))
+        logging.getLogger("panoptic_ros").addHandler(LogAside(_to_ros(node.get_logger())))
         executor.add_node(node)
         if node.values["build_only"]:
             return 0 if node.trigger_configure() == _DONE else 1
         node.start()
-        executor.spin()
+        try:
+            executor.spin()
+        finally:
+            node.finish()
     except ExternalShutdownException:
         pass
     except Exception:

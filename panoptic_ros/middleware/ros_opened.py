@@ -1,13 +1,14 @@
 """What a node over rclpy has while it is configured: the engine, and a stream for each camera."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from threading import Condition
 from typing import Any
 
-from panoptic_ros import manifest
+from panoptic_ros import manifest, trace
 from panoptic_ros.aside import Aside
 from panoptic_ros.cameras import Cameras
-from panoptic_ros.core import Engine
+from panoptic_ros.core import Engine, PanopticError
 from panoptic_ros.engine import open_engine
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware import parameters
@@ -43,6 +44,7 @@ class Opened:
         self._adaptive = self._engine if isinstance(self._engine, AdaptiveEngine) else None
         self._convert, converts = converter(values["use_cv_bridge"])
         self._info = {"model": self._model.model, **self._engine.description, "converter": converts}
+        self._trace_file = values["trace"]
         self.hardware = self._info.get("device", "")
         self._publishers: list[Any] = []
         self._pipelines: list[Pipeline] = []
@@ -67,10 +69,26 @@ class Opened:
                 stream.depths.settings = parameters.depth_settings(values)
 
     def begin(self) -> None:
-        """Publishes the names of the categories; silence counts from now on."""
+        """Publishes the names of the categories; silence counts from now on. A trace starts anew.
+
+        Raises PanopticError where that could not be written.
+        """
+        if self._trace_file:
+            trace.write(Path(self._trace_file), [])
+            trace.current = trace.Trace()
         for stream in self.streams:
             stream.outputs.announce(int(self._node.get_clock().now().nanoseconds))
             stream.core.start_anew()
+
+    def end(self) -> None:
+        """Writes the trace, if there is one."""
+        if not self._trace_file or trace.current is None:
+            return
+        events, trace.current = trace.current.events(f"panoptic_ros {self._model.model}"), None
+        try:
+            trace.write(Path(self._trace_file), events)
+        except PanopticError as error:
+            self._node.get_logger().warning(str(error))
 
     def forget(self) -> None:
         """After a jump of the clock, and at first."""

@@ -2,12 +2,14 @@
 
 import fcntl
 import json
+import os
 import re
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -209,6 +211,50 @@ def test_signals_end_it_when_nobody_reads_what_it_prints(tiny_folder: Path, doma
             process.kill()
 
 
+def test_goes_on_when_nobody_reads_what_it_logs(tiny_folder: Path, domain: int) -> None:
+    """Standard error is a pipe that is full when the first bad image has to be reported."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, bytes(4096))
+    os.set_blocking(writer, True)
+    command = [sys.executable, "-m", "panoptic_ros", "run", "--model", str(tiny_folder), *place(domain)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=writer, env=environment()) as process:
+        client = Client(domain, "/panoptic/segments", "/diagnostics")
+        try:
+            client.advertise(RAW, raw(0, scene()))
+            bad = raw(1, scene())
+            bad.encoding = "x" * 100_000
+            client.send(RAW, bad)
+            time.sleep(0.5)  # or a newer one wins
+            for sec in range(2, 12):
+                client.ask(RAW, raw(sec, scene()))
+            assert client.counts()["dropped_bad"] == 1
+            said = client.values()["last_error"]
+            assert said.startswith("image encoding 'xxx") and len(said) < 1000
+            process.terminate()
+            assert process.wait(20) == 0
+        finally:
+            process.kill()
+            os.close(reader)
+            os.close(writer)
+
+
+def test_a_camera_of_a_low_rate_is_not_silent(tiny_folder: Path, domain: int) -> None:
+    """With --max-silence-s of two of its periods."""
+    with running("run", "--model", str(tiny_folder), *place(domain), "--max-silence-s", "3"):
+        client = Client(domain, "/panoptic/segments", "/diagnostics")
+        client.advertise(RAW, raw(0, scene()))
+        client.got["/diagnostics"].clear()
+        for sec in (1, 2):
+            client.ask(RAW, raw(sec, scene()))
+            time.sleep(1.5)
+            client.take()
+        levels = {report.status[0].level for report in client.got["/diagnostics"]}
+        assert len(client.got["/diagnostics"]) >= 2 and levels == {0}
+
+
 def test_ends_after_max_frames_on_a_topic_of_choice(tiny_folder: Path, domain: int) -> None:
     arguments = ["--max-frames", "20", "--image", "/front/image"]
     with running("run", "--model", str(tiny_folder), *place(domain), *arguments) as process:
@@ -228,6 +274,7 @@ def test_ends_after_max_frames_on_a_topic_of_choice(tiny_folder: Path, domain: i
         (["--image", "no topic"], "'no topic' is no topic name"),
         (["--domain", "233"], "domain '233' is not possible; a DDS domain is 0..232"),
         (["--interface", "nonesuch0"], "cannot join DDS domain"),
+        (["--max-silence-s", "0"], "--max-silence-s 0.0 is not possible: 0.1 to 3600.0"),
         (["--max-frames", "0"], "--max-frames 0 is not possible: at least 1"),
         (["--backend", "nonesuch"], "unknown backend 'nonesuch'"),
     ],

@@ -1,6 +1,7 @@
 """A node over rclpy in this process: what it holds, listens to and says, from state to state."""
 
 import gc
+import json
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from rclpy.parameter import Parameter  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from tiny_engine import scene  # noqa: E402
 
+from panoptic_ros import trace  # noqa: E402
 from panoptic_ros.middleware import messages  # noqa: E402
 from panoptic_ros.middleware.ros import PanopticNode  # noqa: E402
 from panoptic_ros.middleware.ros_transport import types  # noqa: E402
@@ -124,3 +126,24 @@ def test_what_concerns_all_cameras_is_said_of_each(started: Callable[..., Both],
     names = [f"states/panoptic: {camera}" for camera in ("left", "right")]
     both.until(lambda: all((name, level, message) in found for name in names))
     assert not [name for name, *_ in found if name not in names]
+
+
+def test_a_trace_is_written_at_deactivation(started: Callable[..., Both], tmp_path: Path) -> None:
+    file = tmp_path / "trace.json"
+    both = started(image="image_raw", trace=str(file))
+    raw = both.peer.create_publisher(Image, "image_raw", 5)
+    core, sec = both.node._opened.streams[0].core, iter(range(1, 1000))
+    both.until(
+        lambda: core.counts.answered >= 3,
+        lambda: raw.publish(messages.rgb_image(types, messages.header_at(types, next(sec) * S, "cam"), scene())),
+    )
+    assert json.loads(file.read_text())["traceEvents"] == []
+    both.node.trigger_deactivate()
+    names = [event["name"] for event in json.loads(file.read_text())["traceEvents"]]
+    assert names.count("frame") >= 3 and {"wait", "convert", "engine", "tracker", "publish"} <= set(names)
+    assert trace.current is None
+
+
+def test_a_trace_that_cannot_be_written_is_said_at_activation(started: Callable[..., Both]) -> None:
+    both = started(image="image_raw", trace="/proc/nowhere/trace.json")
+    assert not both.node._active and "/proc/nowhere/trace.json" in both.node._trouble
