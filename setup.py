@@ -17,7 +17,7 @@ BAGS = ["rosbags>=0.11,<0.12"]
 TRAIN = ["torch>=2.6,<3", "onnx>=1.17,<2", "onnxscript>=0.5,<1", "omegaconf>=2.3,<3", "tqdm>=4.66,<5", "matplotlib>=3.8,<4",
          "mujoco>=3.2,<5", "pycocotools>=2.0.8,<3", "jinja2>=3.1,<4", "optuna>=4,<5",
          "tensorboard>=2.17,<3"]  # fmt: skip
-TEST = ["pytest>=8,<10", "hypothesis>=6.100,<7", "setuptools>=64"]
+TEST = ["pytest>=8,<9", "hypothesis>=6.100,<7", "setuptools>=64"]
 
 
 def shared(folder: str, *patterns: str) -> list[tuple[str, list[str]]]:
