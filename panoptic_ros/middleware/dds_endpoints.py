@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from typing import Any, Generic, TypeVar
 
 from cyclonedds.core import DDSException, InstanceState, ReadCondition, SampleState, ViewState, WaitSet
@@ -20,6 +21,8 @@ from panoptic_ros.middleware.dds_types import TYPE_HASHES
 log = logging.getLogger(__name__)
 
 Message = TypeVar("Message", bound=IdlStruct)
+
+_LOG_PERIOD_S = 5.0
 
 _TOPIC = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 _ANY = SampleState.Any | ViewState.Any | InstanceState.Any
@@ -63,6 +66,7 @@ class Writer(Generic[Message]):
     def __init__(self, participant: DomainParticipant, topic: str, kind: type[Message], qos: Qos = SYSTEM_DEFAULT) -> None:
         autodispose = Policy.WriterDataLifecycle(autodispose=False)
         self._topic = topic
+        self._dropped, self._said_s = 0, -_LOG_PERIOD_S
         self._entity = DataWriter(
             participant, Topic(participant, dds_name(topic), kind), Qos(autodispose, _type_hash(kind), base=qos)
         )
@@ -78,7 +82,15 @@ class Writer(Generic[Message]):
         except DDSException as error:
             if error.code != DDSException.DDS_RETCODE_TIMEOUT:
                 raise
-            log.warning("a subscriber of %s is too slow: a message was dropped", self._topic)
+            self._note_dropped()
+
+    def _note_dropped(self) -> None:
+        """A line now and then, since there may be ten a second."""
+        self._dropped += 1
+        now_s = time.monotonic()
+        if now_s - self._said_s >= _LOG_PERIOD_S:
+            log.warning("subscribers of %s are too slow: %d messages were dropped", self._topic, self._dropped)
+            self._dropped, self._said_s = 0, now_s
 
 
 class Reader(Generic[Message]):
