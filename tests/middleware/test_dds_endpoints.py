@@ -5,9 +5,8 @@ from cyclonedds.core import DDSException
 from cyclonedds.qos import Qos
 from dds_client import free_domain
 
-from panoptic_ros.middleware import dds_endpoints
+from panoptic_ros.middleware import dds_endpoints, messages
 from panoptic_ros.middleware import dds_types as types
-from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.dds_endpoints import EVERY_SAMPLE, SENSOR_DATA, Reader, Writer
 from panoptic_ros.middleware.dds_participant import LOOPBACK, join
 
