@@ -147,8 +147,8 @@ def run(chosen: Sequence[Target], args: argparse.Namespace, command: str) -> int
         results.append(again or fuzz(target, cases, args.seed, args.limit, args.out / "findings", args.seconds))
         file.write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
         print(table(results[-1:]).splitlines()[2], flush=True)
-        for file, fault in results[-1].findings.items():
-            print(f"  {fault}\n    python -m tests.fuzz --target {target.name} --replay {file}", flush=True)
+        for found, fault in results[-1].findings.items():
+            print(f"  {fault}\n    python -m tests.fuzz --target {target.name} --replay {found}", flush=True)
     write(args.report, results, command)
     print(f"\n{args.report.read_text()}")
     return int(any(result.findings for result in results))

@@ -4,6 +4,8 @@ import ctypes
 import time
 from pathlib import Path
 
+import numpy as np
+
 from panoptic_ros.core import PanopticError
 from tests.fuzz.mutation import octets
 from tests.fuzz.target import Target
@@ -22,6 +24,13 @@ def faulty(data: bytes, _: Path) -> None:
             raise MemoryError
         except MemoryError as error:
             raise PanopticError("too large") from error
+    if data[0] == 6:
+        raise PanopticError("x" * 5000)
+
+
+def hungry(data: bytes, _: Path) -> None:
+    """Takes as many times 100 MiB as its first byte says."""
+    np.ones(data[0] * 100 << 20, np.uint8)
 
 
 def deadly(data: bytes, _: Path) -> None:
@@ -31,4 +40,7 @@ def deadly(data: bytes, _: Path) -> None:
         time.sleep(60)
 
 
-TARGETS = (Target("deadly", lambda: [b"live", b"die", b"live", b"hang", b"live"], deadly, octets),)
+TARGETS = (
+    Target("deadly", lambda: [b"live", b"die", b"live", b"hang", b"live"], deadly, octets),
+    Target("faulty", lambda: [b"\0", b"\2"], faulty, octets),
+)

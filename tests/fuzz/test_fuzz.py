@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.fuzz.__main__ import fuzz, main
-from tests.fuzz.broken_targets import faulty
+from tests.fuzz.broken_targets import faulty, hungry
 from tests.fuzz.mutation import octets
 from tests.fuzz.report import table
 from tests.fuzz.target import Target, case, find, targets
@@ -52,11 +52,17 @@ def test_the_same_numbers_make_the_same_input() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "fault"),
-    [(0, ""), (1, "refused"), (2, "IndexError at broken_targets.py"), (4, "SystemExit"), (5, "MemoryError")],
+    [(0, ""), (1, "refused"), (2, "IndexError at broken_targets.py"), (4, "SystemExit"), (5, "MemoryError"), (6, "5000 characters")],
 )
 def test_faults_are_found(kind: int, fault: str, tmp_path: Path) -> None:
     found = fault_of(Target("faulty", lambda: [], faulty, octets), bytes([kind]), tmp_path)
     assert fault in found and bool(found) == bool(fault)
+
+
+def test_memory_is_watched_after_a_large_input(tmp_path: Path) -> None:
+    target = Target("hungry", lambda: [], hungry, octets)
+    faults = [fault_of(target, bytes([hundreds]), tmp_path) for hundreds in (9, 1, 8)]
+    assert faults[1] == "" and all(fault.endswith("MiB of memory") for fault in (faults[0], faults[2]))
 
 
 def test_findings_are_kept_with_their_reason(tmp_path: Path) -> None:
@@ -95,3 +101,15 @@ def test_the_report_has_command_table_and_findings(tmp_path: Path, monkeypatch: 
     assert json.loads((tmp_path / "report.json").read_text()) == again  # to the microsecond: not run once more
     assert main([*arguments, "--resume", "--cases", "1"]) == 0
     assert "**No finding**" in file.read_text()
+
+
+def test_a_finding_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The target after one with a finding runs too, and its results are added to the same report."""
+    monkeypatch.setenv("PANOPTIC_FUZZ_MODULES", "broken_targets")
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    file = tmp_path / "fuzz.md"
+    wanted = ["--target", "faulty", "--target", "deadly"]
+    assert main([*wanted, "--cases", "4", "--out", str(tmp_path), "--report", str(file)]) == 1
+    results = json.loads((tmp_path / "report.json").read_text())
+    assert [(result["target"], result["cases"], len(result["findings"])) for result in results] == [("faulty", 2, 1), ("deadly", 2, 1)]
+    assert "**Findings: 2**" in file.read_text()
