@@ -7,12 +7,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.fuzz import guided
 from tests.fuzz.__main__ import fuzz, main
 from tests.fuzz.broken_targets import faulty, hungry
+from tests.fuzz.guided import taker
 from tests.fuzz.mutation import octets
 from tests.fuzz.report import table
 from tests.fuzz.target import Target, case, find, targets
-from tests.fuzz.worker import Status, fault_of, work
+from tests.fuzz.worker import Status, fault_of, save, work
 
 ALL = {target.name: target for target in targets()}
 
@@ -73,6 +75,30 @@ def test_findings_are_kept_with_their_reason(tmp_path: Path) -> None:
     assert [file.name for file in sorted((tmp_path / "found").iterdir())] == ["faulty_1.bin", "faulty_1.txt"]
     assert (tmp_path / "found" / "faulty_1.bin").read_bytes() == b"\2"
     assert "IndexError" in (tmp_path / "found" / "faulty_1.txt").read_text()
+
+
+def test_guided_findings_are_kept_with_their_reason(tmp_path: Path) -> None:
+    """What libFuzzer calls; a refusal is none, and neither ends the run."""
+    take = taker(Target("faulty", lambda: [], faulty, octets), tmp_path, tmp_path / "found")
+    for data in (b"\0", b"\2", b"\1", b"\6"):
+        take(data)
+    files = {file.name: file.read_bytes() for file in (tmp_path / "found").iterdir()}
+    assert {name: data for name, data in files.items() if name.endswith(".bin")} == {"faulty_0.bin": b"\2", "faulty_1.bin": b"\6"}
+    assert files["faulty_0.txt"].startswith(b"IndexError at broken_targets.py") and b"5000 characters" in files["faulty_1.txt"]
+
+
+@pytest.mark.skipif(not guided.installed(), reason="atheris is optional")
+def test_a_guided_run_finds_what_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANOPTIC_FUZZ_MODULES", "broken_targets")
+    assert guided.fuzz("faulty", 500, tmp_path / "corpus", tmp_path / "found") == 1
+    assert any("IndexError" in file.read_text() for file in (tmp_path / "found").glob("*.txt"))
+
+
+def test_findings_of_a_longer_name_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANOPTIC_FUZZ_MODULES", "broken_targets")
+    save(tmp_path, Target("faulty_too", lambda: [], faulty, octets), 3, b"kept", "of another target")
+    result = fuzz(find("faulty"), 1, 0, 1.0, tmp_path)
+    assert not result.findings and (tmp_path / "faulty_too_3.bin").exists()
 
 
 def test_a_process_that_dies_or_hangs_is_found_and_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
