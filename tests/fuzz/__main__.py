@@ -50,7 +50,9 @@ def fuzz(target: Target, cases: int, seed: int, limit_s: float, found: Path, lon
             save(found, target, status.number, case(target, target.seeds(), seed, status.number), fault)
             result.cases = status.number + 1
     result.seconds = time.monotonic() - begin_s
-    result.findings = {str(file.with_suffix(".bin")): file.read_text().strip() for file in found.glob(f"{target.name}_[0-9]*.txt")}
+    result.findings = {
+        str(file.with_suffix(".bin")): file.read_text().strip() for file in found.glob(f"{target.name}_[0-9]*.txt")
+    }
     if result.growth_mib * MIB > MAX_GROWTH:
         result.findings["(all of them)"] = f"memory grew by {result.growth_mib:.0f} MiB"
     return result
@@ -90,7 +92,7 @@ def _run_child(target: Target, seed: int, numbers: range, limit_s: float, found:
         status = Status.read(file)
         if not (fault or stopped) and child.returncode:
             fault = f"ended with {_ending(child.returncode)}"
-        return status, fault, child.returncode == 0
+        return status, fault, child.returncode == 0 or (stopped and status.number < 0)  # ended, but not yet gone
 
 
 def _ending(code: int) -> str:

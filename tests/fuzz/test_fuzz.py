@@ -54,7 +54,14 @@ def test_the_same_numbers_make_the_same_input() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "fault"),
-    [(0, ""), (1, "refused"), (2, "IndexError at broken_targets.py"), (4, "SystemExit"), (5, "MemoryError"), (6, "5000 characters")],
+    [
+        (0, ""),
+        (1, "refused"),
+        (2, "IndexError at broken_targets.py"),
+        (4, "SystemExit"),
+        (5, "MemoryError"),
+        (6, "5000 characters"),
+    ],
 )
 def test_faults_are_found(kind: int, fault: str, tmp_path: Path) -> None:
     found = fault_of(Target("faulty", lambda: [], faulty, octets), bytes([kind]), tmp_path)
@@ -137,5 +144,8 @@ def test_a_finding_does_not_end_the_run(tmp_path: Path, monkeypatch: pytest.Monk
     wanted = ["--target", "faulty", "--target", "deadly"]
     assert main([*wanted, "--cases", "4", "--out", str(tmp_path), "--report", str(file)]) == 1
     results = json.loads((tmp_path / "report.json").read_text())
-    assert [(result["target"], result["cases"], len(result["findings"])) for result in results] == [("faulty", 2, 1), ("deadly", 2, 1)]
+    assert [(result["target"], result["cases"], len(result["findings"])) for result in results] == [
+        ("faulty", 2, 1),
+        ("deadly", 2, 1),
+    ]
     assert "**Findings: 2**" in file.read_text()
