@@ -11,6 +11,13 @@ from tests.fuzz.mutation import octets
 from tests.fuzz.target import Target
 
 
+class Wordy(PanopticError):
+    """Says more than it was given."""
+
+    def __str__(self) -> str:
+        return "x" * 5000
+
+
 def faulty(data: bytes, _: Path) -> None:
     """Stands for a reader with each kind of fault, by its first byte."""
     if data[0] == 1:
@@ -25,7 +32,7 @@ def faulty(data: bytes, _: Path) -> None:
         except MemoryError as error:
             raise PanopticError("too large") from error
     if data[0] == 6:
-        raise PanopticError("x" * 5000)
+        raise Wordy("refused")
 
 
 def hungry(data: bytes, _: Path) -> None:
