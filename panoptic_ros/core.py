@@ -10,8 +10,20 @@ MAX_INSTANCE = 0xFFFF
 """Largest instance number that fits a pixel value (see `pixel_value`)."""
 
 
+_LONGEST, _HEAD, _TAIL = 2100, 1500, 500
+"""Characters of an error's text, and what is left of both ends of a longer one."""
+
+
 class PanopticError(Exception):
-    """What went wrong, with the offending value and the legal ones; the text is meant for the user."""
+    """What went wrong, with the offending value and the legal ones; the text is meant for the user.
+
+    It may quote a file or message of anybody, whole, and goes to logs and diagnostics: a long one loses its middle.
+    """
+
+    def __init__(self, text: str) -> None:
+        if len(text) > _LONGEST:
+            text = f"{text[:_HEAD]}... ({len(text) - _HEAD - _TAIL} characters) ...{text[-_TAIL:]}"
+        super().__init__(text)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from statistics import median
 
 import numpy as np
@@ -16,6 +17,21 @@ _MAX_PATIENCE = 64 * _FAST_FRAMES
 
 _HEAD_ROOM = 0.8
 """Share of the limit that the large size has to be expected to stay below."""
+
+
+@dataclass
+class _Stay:
+    """At one size: the engine's time in the first and in the last answers, and its least, ms."""
+
+    first_ms: list[float] = field(default_factory=list)
+    last_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_SLOW_FRAMES))
+    least_ms: float = float("inf")
+
+    def note(self, engine_ms: float) -> None:
+        if len(self.first_ms) < _SLOW_FRAMES:
+            self.first_ms.append(engine_ms)
+        self.last_ms.append(engine_ms)
+        self.least_ms = min(self.least_ms, engine_ms)
 
 
 class AdaptiveEngine:
@@ -35,8 +51,9 @@ class AdaptiveEngine:
             )
         self.limit_ms = limit_ms
         self._large, self._small = large, small
-        self._growth = (height * width) / (small_height * small_width)
+        self._pixel_ratio = (height * width) / (small_height * small_width)
         self._patience = _FAST_FRAMES
+        self._stay = _Stay()
         self._take(large, "")
 
     def run(self, image: np.ndarray) -> Slots:
@@ -49,25 +66,39 @@ class AdaptiveEngine:
         """Chooses the size of the next frame. stages_ms: of the last answer, `total` from arrival to publication."""
         limit_ms, total_ms = self.limit_ms, stages_ms["total"]
         self._answers += 1
+        self._stay.note(stages_ms["engine"])
+        self._latencies_ms.append((total_ms, stages_ms["engine"] + stages_ms["wait"]))
         if self._active is self._large:
             if self._answers == 2 * _FAST_FRAMES:
                 self._patience = _FAST_FRAMES
-            self._latencies_ms.append(total_ms)
-            found_ms = median(self._latencies_ms)
+            found_ms = median(total for total, _ in self._latencies_ms)
             if 0 < limit_ms < found_ms and len(self._latencies_ms) == _SLOW_FRAMES:
                 self._take(self._small, f"median latency {found_ms:.0f} ms at {_text(self._large)}, over {limit_ms:.0f} ms")
             return
-        # The engine's time grows at most with its pixels, and so does the time that images wait for it.
-        self._latencies_ms.append(total_ms + (self._growth - 1) * (stages_ms["engine"] + stages_ms["wait"]))
-        expected_ms = median(self._latencies_ms)
+        growth = self._growth()  # of the engine's time, and so of the time that images wait for it
+        expected_ms = median(total + (growth - 1) * engine for total, engine in self._latencies_ms)
         if not limit_ms or (expected_ms < _HEAD_ROOM * limit_ms and self._answers >= self._patience):
             self._patience = min(2 * self._patience, _MAX_PATIENCE)
             self._take(self._large, "")
 
+    def _growth(self) -> float:
+        """How many times as long the engine takes at the large size: as its pixels, or less where that has been measured.
+
+        That is, in the stay at the large size and in this one, by the answers right before and right after the change, which
+        had the same neighbours, and by the least times, which had none. Neighbours that came or went at the change spoil either,
+        so the lowest that is possible counts: if it is too low, the change back does not hold, and is measured anew.
+        """
+        large, small = self._before, self._stay
+        if len(small.first_ms) < _SLOW_FRAMES or not small.least_ms:
+            return self._pixel_ratio
+        measured = median(large.last_ms) / median(small.first_ms), large.least_ms / small.least_ms
+        return min((ratio for ratio in measured if 1 <= ratio <= self._pixel_ratio), default=self._pixel_ratio)
+
     def _take(self, engine: Engine, reason: str) -> None:
         self._active, self.reason = engine, reason
         self.size, self.description = engine.size, engine.description
-        self._latencies_ms: deque[float] = deque(maxlen=_FAST_FRAMES if reason else _SLOW_FRAMES)
+        self._latencies_ms: deque[tuple[float, float]] = deque(maxlen=_FAST_FRAMES if reason else _SLOW_FRAMES)
+        self._before, self._stay = self._stay, _Stay()
         self._answers = 0
 
 

@@ -114,6 +114,63 @@ def test_it_does_not_go_to_and_fro(engines: tuple[Engine, Engine]) -> None:
     assert returned - fell < 2.1
 
 
+def answers(engine: AdaptiveEngine, large_ms: float, small_ms: float, frames: int, rest_ms: float = 4.0) -> list[tuple[int, int]]:
+    """Sizes after so many answers of an engine that takes so long, and nothing waits for."""
+    found = []
+    for _ in range(frames):
+        engine_ms = large_ms if engine.size == LARGE else small_ms
+        engine.observe(took(engine_ms + rest_ms, engine_ms))
+        found.append(engine.size)
+    return found
+
+
+def changes(found: list[tuple[int, int]]) -> int:
+    return sum(before != after for before, after in zip(found, found[1:]))
+
+
+@pytest.mark.parametrize("loaded", [0, 5, 30, 1000])
+def test_it_returns_after_a_hiccup(engines: tuple[Engine, Engine], loaded: int) -> None:
+    """hle_mnv2 takes 24 ms and 9.1, not four times as long; everything thrice, until so many answers after the change."""
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    assert answers(engine, 24, 9.1, 100)[-1] == LARGE
+    assert answers(engine, 72, 27.3, SLOW)[-1] == SMALL
+    assert set(answers(engine, 72, 27.3, loaded)) <= {SMALL}
+    found = answers(engine, 24, 9.1, 200)
+    assert found[-1] == LARGE and changes(found) == 1
+
+
+def test_it_returns_when_load_that_was_there_from_the_start_ends(engines: tuple[Engine, Engine]) -> None:
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    assert answers(engine, 72, 27.3, 200)[-1] == SMALL
+    assert answers(engine, 24, 9.1, 100)[-1] == LARGE
+
+
+def test_it_returns_after_load_that_lasted(engines: tuple[Engine, Engine]) -> None:
+    """Its start looks like a hiccup, which is tried once or twice; then the growth under load is known."""
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    answers(engine, 24, 9.1, 500)
+    found = answers(engine, 72, 27.3, 5000)
+    assert changes(found) <= 3 and found[-1] == SMALL
+    assert answers(engine, 24, 9.1, 4000)[-1] == LARGE
+
+
+@pytest.mark.parametrize(("large_ms", "small_ms"), [(45, 17), (45, 11.25), (72, 9), (37, 14), (200, 38)])
+def test_sustained_overload_does_not_flap(engines: tuple[Engine, Engine], large_ms: float, small_ms: float) -> None:
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    found = answers(engine, large_ms, small_ms, 20_000)
+    assert changes(found) == 1 and found[-1] == SMALL
+
+
+def test_a_growth_that_is_measured_too_low_costs_no_more_than_patience(engines: tuple[Engine, Engine]) -> None:
+    """Load that is heavier at each change, for the small size alone, hides how much longer the large one takes."""
+    engine, found = AdaptiveEngine(*engines, limit_ms=40), []
+    for frame in range(30_000):
+        since = next((n for n, size in enumerate(reversed(found)) if size == LARGE), 0) if frame else 0
+        found += answers(engine, 50, 45 if since < SLOW else 12, 1)
+    # 15 answers at the large size, then 60, 120 ... 3840, and 3840 each time
+    assert changes(found) <= 2 * (1 + 7 + (30_000 - 60 * 127) // 3840)
+
+
 @pytest.mark.parametrize("small", [(64, 128), (128, 192), (256, 384)])
 def test_sizes_that_do_not_fit(tiny: Manifest, engines: tuple[Engine, Engine], small: tuple[int, int]) -> None:
     with pytest.raises(PanopticError, match=f"fallback_size {small[0]}x{small[1]} does not fit the size 128x192"):

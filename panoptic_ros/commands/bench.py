@@ -3,16 +3,22 @@
 import argparse
 import json
 import signal
+import tempfile
+from collections.abc import Callable
+from errno import EISDIR
+from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
+from os import strerror
 from pathlib import Path
 
 from panoptic_ros import images, trace
 from panoptic_ros.commands.bench_crowd import measure_objects
 from panoptic_ros.commands.bench_measure import measure, memory, soak
 from panoptic_ros.commands.bench_plots import plots
-from panoptic_ros.commands.bench_report import comparison, table, title
+from panoptic_ros.commands.bench_read import read_report
+from panoptic_ros.commands.bench_report import comparison, refusals, table, title
 from panoptic_ros.commands.machine import describe_machine
 from panoptic_ros.commands.model_arguments import add_model_arguments, choices, open_model
 from panoptic_ros.core import PanopticError
@@ -46,10 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """130 where SIGINT ended it early; what was measured until then is written all the same."""
     if args.compare:
-        print(comparison(*(_read(file) for file in args.compare)))
+        print(comparison(*(read_report(file) for file in args.compare)))
         return 0
     if args.frames < 1 or args.soak < 0:
         raise PanopticError(f"frames={args.frames}, soak={args.soak}: at least 1 frame, and no negative numbers")
+    _check_places(args)
     report: dict = {"machine": describe_machine(), "runs": [], "refused": {}}
     events: list[dict] = []
     status = 0
@@ -61,15 +68,42 @@ def main(args: argparse.Namespace) -> int:
     if not report["runs"]:
         if status:
             return status
-        raise PanopticError("; ".join(report["refused"].values()))
+        raise PanopticError("; ".join(refusals(report)))
     print(table(report))
-    if args.json:
-        write_atomically(args.json, (json.dumps(report, indent=1) + "\n").encode())
-    if args.trace:
-        trace.write(args.trace, events)
-    for name, picture in plots(report).items() if args.plots else ():
-        write_atomically(args.plots / name, picture.encode())
+    _write(args, report, events)
     return status
+
+
+def _check_places(args: argparse.Namespace) -> None:
+    """Raises PanopticError for what could not be written hours later. What is there stays there until then."""
+    for file in filter(None, (args.json, args.trace, args.plots and args.plots / "stages.svg")):
+        try:
+            if file.is_dir():
+                raise IsADirectoryError(EISDIR, strerror(EISDIR))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=file.parent):
+                pass
+        except OSError as error:
+            raise PanopticError(f"cannot write {file}: {error.strerror}") from error
+
+
+def _write(args: argparse.Namespace, report: dict, events: list[dict]) -> None:
+    """All that can be written. Raises PanopticError for the rest."""
+    writers: list[Callable[[], None]] = []
+    if args.json:
+        writers.append(partial(write_atomically, args.json, (json.dumps(report, indent=1) + "\n").encode()))
+    if args.trace:
+        writers.append(partial(trace.write, args.trace, events))
+    for name, picture in plots(report).items() if args.plots else ():
+        writers.append(partial(write_atomically, args.plots / name, picture.encode()))
+    errors = []
+    for write in writers:
+        try:
+            write()
+        except PanopticError as error:
+            errors.append(str(error))
+    if errors:
+        raise PanopticError("; ".join(errors))
 
 
 def _measure(choice: argparse.Namespace, pid: int, report: dict, events: list[dict]) -> None:
@@ -130,13 +164,3 @@ def measure_choice(args: argparse.Namespace, pid: int) -> tuple[dict, list[dict]
     if args.soak:
         report["soak"] = soak(model, engine, frames, args.soak)
     return report, events
-
-
-def _read(file: Path) -> dict:
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise PanopticError(f"cannot read {file}: {error}") from error
-    if not (isinstance(report, dict) and {"machine", "runs"} <= set(report)):
-        raise PanopticError(f"{file} is no report of `bench --json`: it has no machine and runs")
-    return report

@@ -19,8 +19,15 @@ def table(report: dict) -> str:
     lines = [", ".join(f"{key} {value}" for key, value in machine.items())]
     lines += [_block(run) for run in runs]
     lines += [_overview(runs)] if len(runs) > 1 else []
-    lines += [f"{name}: {reason}" for name, reason in report["refused"].items()]
-    return "\n".join(lines)
+    return "\n".join(lines + refusals(report))
+
+
+def refusals(report: dict) -> list[str]:
+    """What could not run, and why: a line for each reason."""
+    names: dict[str, list[str]] = {}
+    for name, reason in report["refused"].items():
+        names.setdefault(reason, []).append(name)
+    return [f"{', '.join(each)}: {reason}" for reason, each in names.items()]
 
 
 def _block(run: dict) -> str:

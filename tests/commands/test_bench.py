@@ -23,7 +23,6 @@ from panoptic_ros.commands import bench as command
 from panoptic_ros.commands.bench_crowd import Crowded, mosaic
 from panoptic_ros.commands.bench_measure import interleaved, measure, memory, summary
 from panoptic_ros.commands.bench_plots import HEIGHT, LEFT, TOP, bars, curves
-from panoptic_ros.commands.bench_report import table
 from panoptic_ros.commands.model_arguments import choices
 from panoptic_ros.core import PanopticError
 from panoptic_ros.engine import BACKENDS, open_engine
@@ -189,75 +188,48 @@ def test_a_process_that_dies_is_no_end_of_all(tiny_folder: Path, clip: Path) -> 
     assert isinstance(answer, PanopticError) and str(answer) == "its process ended with status 1"
 
 
-def report_of(pipeline_ms: float, memory_mib: float = 100, size: tuple[int, int] = (64, 96), **machine: object) -> dict:
-    times = {"p50": 2.0, "p95": 3.0, "p99": 4.0, "max": 5.0, "mean": 2.0}
-    run = {
-        "model": "tiny", "size": list(size), "input": "clip", "engine": {"backend": "b", "precision": "fp32", "version": "1"},
-        "network_only_ms": times, "engine_ms": times, "pipeline_ms": times | {"p50": pipeline_ms}, "cpu_ms": times,
-        "fixed_work_ms": times | {"p99": 6.0},
-        "stages": {"tracker": times}, "memory_mib": {"current": 1.0, "peak": memory_mib},
-    }  # fmt: skip
-    return {"machine": {"cpu": "Abacus", "cores": 2, "memory_gib": 4, "load_average": 0.1} | machine, "runs": [run]}
-
-
-def compared(folder: Path, before: dict, after: dict) -> int:
-    for name, report in (("a", before), ("b", after)):
-        (folder / f"{name}.json").write_text(json.dumps(report))
-    return main(["bench", "--compare", str(folder / "a.json"), str(folder / "b.json")])
-
-
-def test_a_comparison_has_the_worst_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    after = report_of(6, 150, load_average=3.0)
-    after["runs"][0]["engine"]["version"] = "2"
-    assert compared(tmp_path, report_of(4), after) == 0
-    load, version, _, *rows = capsys.readouterr().out.splitlines()
-    assert load == "load_average 0.1 -> 3.0" and version.endswith("version 1 -> 2")
-    assert [row.split()[0] for row in rows] == ["1.500"] * 2 + ["1.000"] * 10
-    assert {row.rpartition(": ")[2] for row in rows[:2]} == {"pipeline p50", "memory"}
-    assert compared(tmp_path, after, report_of(4)) == 0
-    assert capsys.readouterr().out.splitlines()[-1].split()[0] == "0.667"
-
-
-def test_the_tails_of_a_pipeline_stand_beside_those_of_fixed_work() -> None:
-    report = report_of(2.5) | {"refused": {}}
-    for run in report["runs"]:
-        run |= {"ratios": {}, "frame_size": [64, 96]}
-    report["runs"] *= 2
-    block, _, overview = table(report).partition("p50, ms")
-    assert "1.60 (3.00)" in overview.splitlines()[1]  # 4 / 2.5 and 6 / 2
-    assert "\nfixed work               2.00     3.00     6.00     5.00     2.00" in block
-
-
-def test_a_report_of_a_former_version_compares(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    before = report_of(4)
-    del before["runs"][0]["fixed_work_ms"]
-    assert compared(tmp_path, before, report_of(4)) == 0
-    assert "fixed work" not in capsys.readouterr().out
-
-
-def test_what_only_one_report_has_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    both = report_of(4)
-    both["runs"] += report_of(4, size=(128, 192))["runs"]
-    assert compared(tmp_path, both, report_of(4)) == 0
-    assert "only in the first: tiny 128x192 b fp32" in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("after", "message"),
-    [
-        (
-            report_of(4, cpu="Slide rule", cores=1),
-            "different machines, whose times cannot be compared: cpu Abacus -> Slide rule, cores",
-        ),
-        (report_of(4, size=(128, 192)), "nothing is in both reports: tiny 64x96"),
-        ({"size": [64, 96]}, "is no report of `bench --json`"),
-    ],
-)
-def test_what_cannot_be_compared_is_refused(
-    tmp_path: Path, after: dict, message: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("option", ["--json", "--trace", "--plots"])
+def test_what_cannot_be_written_is_said_before_it_is_measured(
+    tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert compared(tmp_path, report_of(4), after) == 2
-    assert message in capsys.readouterr().err
+    monkeypatch.setattr(command, "_in_own_process", lambda *_: pytest.fail("measured"))
+    (tmp_path / "file").write_text("kept")
+    assert main(["bench", option, str(tmp_path / "file" / "there")]) == 2
+    assert f"cannot write {tmp_path / 'file' / 'there'}" in capsys.readouterr().err
+    assert main(["bench", "--json", str(tmp_path)]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+def test_what_can_be_written_is(
+    tiny_folder: Path, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The disk of the report is gone after hours of measuring."""
+    gone, trace, plots = clip.parent / "gone" / "bench.json", clip.parent / "trace.json", clip.parent / "plots"
+    measured = command._in_own_process
+
+    def measure_and_fail(*given: object) -> object:
+        gone.parent.rmdir()
+        gone.parent.write_text("a file")
+        return measured(*given)
+
+    monkeypatch.setattr(command, "_in_own_process", measure_and_fail)
+    arguments = ["--model", str(tiny_folder), "--input", str(clip), "--frames", "2", "--json", str(gone)]
+    assert main(["bench", *arguments, "--trace", str(trace), "--plots", str(plots)]) == 2
+    said = capsys.readouterr()
+    assert "pipeline" in said.out and f"cannot write {gone}" in said.err
+    assert json.loads(trace.read_text())["traceEvents"] and len(list(plots.iterdir())) == 3
+
+
+def test_a_reason_is_said_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(choice: argparse.Namespace, _: int) -> PanopticError:
+        return PanopticError(f"this processor has no {choice.precision}")
+
+    monkeypatch.setattr(command, "_in_own_process", refuse)
+    sizes = ["--size", "64x96", "128x192"]
+    assert main(["bench", "--model", "m", "--backend", "b", "--precision", "bf16", "int8", *sizes]) == 2
+    said = capsys.readouterr().err
+    assert "m 64x96 b bf16, m 128x192 b bf16: this processor has no bf16; m 64x96 b int8, m 128x192 b int8: this" in said
+    assert said.count("no bf16") == 1
 
 
 def test_bars_are_as_long_as_their_times() -> None:

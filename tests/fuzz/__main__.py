@@ -33,7 +33,7 @@ _POLL_S = 0.05
 def fuzz(target: Target, cases: int, seed: int, limit_s: float, found: Path, longest_s: float = math.inf) -> Result:
     """Runs the inputs 0..cases-1 in child processes, a new one after each that dies or hangs; longest_s for all of them."""
     result, begin_s = Result(target.name, seed), time.monotonic()
-    for old in found.glob(f"{target.name}_*"):
+    for old in found.glob(f"{target.name}_[0-9]*"):  # those of `recipe` are not those of `recipe_tree`
         old.unlink()
     while result.cases < cases and (left_s := begin_s + longest_s - time.monotonic()) > 0:
         status, fault, done = _run_child(target, seed, range(result.cases, cases), limit_s, found, left_s)
@@ -50,7 +50,9 @@ def fuzz(target: Target, cases: int, seed: int, limit_s: float, found: Path, lon
             save(found, target, status.number, case(target, target.seeds(), seed, status.number), fault)
             result.cases = status.number + 1
     result.seconds = time.monotonic() - begin_s
-    result.findings = {str(file.with_suffix(".bin")): file.read_text().strip() for file in found.glob(f"{target.name}_*.txt")}
+    result.findings = {
+        str(file.with_suffix(".bin")): file.read_text().strip() for file in found.glob(f"{target.name}_[0-9]*.txt")
+    }
     if result.growth_mib * MIB > MAX_GROWTH:
         result.findings["(all of them)"] = f"memory grew by {result.growth_mib:.0f} MiB"
     return result
@@ -90,7 +92,7 @@ def _run_child(target: Target, seed: int, numbers: range, limit_s: float, found:
         status = Status.read(file)
         if not (fault or stopped) and child.returncode:
             fault = f"ended with {_ending(child.returncode)}"
-        return status, fault, child.returncode == 0
+        return status, fault, child.returncode == 0 or (stopped and status.number < 0)  # ended, but not yet gone
 
 
 def _ending(code: int) -> str:
@@ -130,7 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # takes the child along
     chosen = [find(name) for name in args.target] if args.target else list(targets())
     if args.guided and guided.installed():
-        return max(guided.fuzz(target.name, args.cases // len(chosen), args.out / "corpus") for target in chosen)
+        folders = [(args.out / "corpus" / target.name, args.out / "guided" / target.name) for target in chosen]
+        return max(guided.fuzz(target.name, args.cases // len(chosen), *each) for target, each in zip(chosen, folders))
     if args.guided:
         print("atheris is not installed (pip install atheris); inputs are mutated without coverage")
     return run(chosen, args, shlex.join(["python", "-m", "tests.fuzz", *(sys.argv[1:] if arguments is None else arguments)]))
@@ -147,8 +150,8 @@ def run(chosen: Sequence[Target], args: argparse.Namespace, command: str) -> int
         results.append(again or fuzz(target, cases, args.seed, args.limit, args.out / "findings", args.seconds))
         file.write_text(json.dumps([dataclasses.asdict(result) for result in results], indent=1) + "\n")
         print(table(results[-1:]).splitlines()[2], flush=True)
-        for file, fault in results[-1].findings.items():
-            print(f"  {fault}\n    python -m tests.fuzz --target {target.name} --replay {file}", flush=True)
+        for found, fault in results[-1].findings.items():
+            print(f"  {fault}\n    python -m tests.fuzz --target {target.name} --replay {found}", flush=True)
     write(args.report, results, command)
     print(f"\n{args.report.read_text()}")
     return int(any(result.findings for result in results))

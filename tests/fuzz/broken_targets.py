@@ -4,9 +4,18 @@ import ctypes
 import time
 from pathlib import Path
 
+import numpy as np
+
 from panoptic_ros.core import PanopticError
 from tests.fuzz.mutation import octets
 from tests.fuzz.target import Target
+
+
+class Wordy(PanopticError):
+    """Says more than it was given."""
+
+    def __str__(self) -> str:
+        return "x" * 5000
 
 
 def faulty(data: bytes, _: Path) -> None:
@@ -22,6 +31,13 @@ def faulty(data: bytes, _: Path) -> None:
             raise MemoryError
         except MemoryError as error:
             raise PanopticError("too large") from error
+    if data[0] == 6:
+        raise Wordy("refused")
+
+
+def hungry(data: bytes, _: Path) -> None:
+    """Takes as many times 100 MiB as its first byte says."""
+    np.ones(data[0] * 100 << 20, np.uint8)
 
 
 def deadly(data: bytes, _: Path) -> None:
@@ -31,4 +47,7 @@ def deadly(data: bytes, _: Path) -> None:
         time.sleep(60)
 
 
-TARGETS = (Target("deadly", lambda: [b"live", b"die", b"live", b"hang", b"live"], deadly, octets),)
+TARGETS = (
+    Target("deadly", lambda: [b"live", b"die", b"live", b"hang", b"live"], deadly, octets),
+    Target("faulty", lambda: [b"\0", b"\2"], faulty, octets),
+)

@@ -12,6 +12,8 @@ from ros_types import ros_bytes, store
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from panoptic_ros import images, manifest, variant
+from panoptic_ros.commands.bench_read import read_report
+from panoptic_ros.commands.bench_report import comparison
 from panoptic_ros.middleware import dds_cdr, messages
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware.camera import Camera
@@ -112,6 +114,27 @@ def metadata(data: bytes, folder: Path) -> None:
     _play(".mcap", ".yaml", data, folder)
 
 
+# Reports of the benchmark
+
+
+def report_seeds() -> list[bytes]:
+    times = {"p50": 2.0, "p95": 3.0, "p99": 4.0, "max": 5.0, "mean": 2.0}
+    run = {name: times for name in ("network_only_ms", "engine_ms", "pipeline_ms", "cpu_ms", "fixed_work_ms")} | {
+        "model": "tiny", "size": [64, 96], "input": "clip", "engine": {"backend": "b", "precision": "fp32", "threads": "2"},
+        "stages": {"tracker": times}, "memory_mib": {"current": 1.0, "peak": 2.0},
+    }  # fmt: skip
+    machine = {"cpu": "Abacus", "cores": 2, "memory_gib": 4.0, "load_average": 0.1}
+    runs = [run], [run, run | {"size": [128, 192]}]
+    return [json.dumps({"machine": machine, "runs": each, "refused": {}}).encode() for each in runs]
+
+
+def bench_report(data: bytes, folder: Path) -> None:
+    """Compared with itself, and with a valid one, both ways; what a terminal would get has to be text."""
+    read = [read_report(_written(folder, "report.json", each)) for each in (data, report_seeds()[0])]
+    for before, after in (read[:1] * 2, read, read[::-1]):
+        comparison(before, after).encode()
+
+
 # Clips
 
 
@@ -135,5 +158,6 @@ TARGETS = (
     Target("bag_mcap", lambda: [BAGS[".mcap"][".mcap"]], mcap, mutation.octets, 20, greedy=True),
     Target("bag_sqlite", lambda: [BAGS[".db3"][".db3"]], sqlite, mutation.octets, 30),
     Target("bag_metadata", lambda: [BAGS[".mcap"][".yaml"], BAGS[".db3"][".yaml"]], metadata, mutation.octets, 40),
+    Target("bench_report", report_seeds, bench_report, mutation.tree, 2),
     Target("clip", clip_seeds, clip, mutation.octets, 40),
 )

@@ -72,6 +72,12 @@ def _splice(random: Random, data: bytearray, seeds: Sequence[bytes]) -> None:
 _CHANGES = (_flip, _flip, _number, _number, _remove, _truncate, _insert, _repeat, _splice)
 
 
+def text(random: Random) -> str:
+    """Odd in its characters, in its length (up to 65000, rarely), or in both."""
+    part = random.choice(("x", "\0", "\n", "'\"", "%s{0}", "é", "\U0001f600", "../", "image/jpeg; ", "\x7f"))
+    return part * (random.choice((0, 1, 1, 3, 20, 200, 200, 5000, 65_000)) // len(part.encode()))
+
+
 def tree(random: Random, seeds: Sequence[bytes]) -> bytes:
     """A JSON document with other values at some of its places; sometimes with other bytes."""
     if random.random() < 0.3:

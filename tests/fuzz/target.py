@@ -9,7 +9,7 @@ from random import Random
 
 from tests.fuzz.mutation import Mutate
 
-MODULES = ("message_targets", "file_targets", "training_targets")
+MODULES = ("message_targets", "image_targets", "file_targets", "training_targets")
 """In this folder; the last one loads torch."""
 
 

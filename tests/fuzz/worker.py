@@ -14,12 +14,15 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
+from panoptic_ros.commands.machine import peak_bytes
 from panoptic_ros.core import PanopticError
 from tests.fuzz.target import Target, case, find
 
 MIB = 1 << 20
 MAX_MEMORY = 768 * MIB
 """That one input may take on top of what was there: the largest picture takes 192 MiB, and some copies."""
+MAX_TEXT = 4096
+"""Characters of what a refusal says: it goes to logs and diagnostics, once for each image."""
 MAX_GROWTH = 64 * MIB
 """That memory may grow by from the first tenth of the inputs to the last."""
 _ADDRESSES = 4096 * MIB
@@ -55,20 +58,27 @@ class Status:
 
 def fault_of(target: Target, data: bytes, folder: Path) -> str:
     """What is wrong with how the target took `data`; "" if it returned, "refused" if it raised PanopticError."""
-    before = _peak()
+    before = _fresh_peak()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             target.run(data, folder)
         outcome = ""
     except PanopticError as error:
-        outcome = "refused" if target.greedy or not _out_of_memory(error) else "MemoryError behind a PanopticError"
+        outcome = _fault_of_refusal(error, target.greedy) or "refused"
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: an input must not end the process
         frame = traceback.extract_tb(error.__traceback__)[-1]
         outcome = f"{type(error).__name__} at {Path(frame.filename).name}:{frame.lineno}: {str(error)[:200]}"
-    grown = _peak() - before
+    grown = peak_bytes() - before
     return f"{grown // MIB} MiB of memory" if grown > MAX_MEMORY else outcome
+
+
+def _fault_of_refusal(error: PanopticError, greedy: bool) -> str:
+    if not greedy and _out_of_memory(error):
+        return "MemoryError behind a PanopticError"
+    text = str(error)
+    return f"a refusal of {len(text)} characters: {text[:100]}" if len(text) > MAX_TEXT else ""
 
 
 def _out_of_memory(error: BaseException | None) -> bool:
@@ -79,8 +89,10 @@ def _out_of_memory(error: BaseException | None) -> bool:
     return False
 
 
-def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+def _fresh_peak() -> int:
+    """Bytes that this process holds, from where `peak_bytes` starts anew; else one large input would hide those after it."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return peak_bytes()
 
 
 def _pages() -> tuple[int, int]:
