@@ -203,8 +203,9 @@ def check_nesting(text: str) -> None:
 
 
 def one_line(error: Exception) -> str:
-    """The first line of an error's text; libraries add details that do not help a user."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """The first line of an error's text, of a YAML error what the problem is; libraries add details that do not help a user."""
+    said = getattr(error, "problem", None) or str(error)
+    return (said.strip() or type(error).__name__).splitlines()[0]
 
 
 def from_dict(content: Any) -> Recipe:
