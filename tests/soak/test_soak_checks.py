@@ -104,18 +104,20 @@ def test_an_abandoned_account_does_not_count() -> None:
 
 def test_a_calm_node_answers() -> None:
     """82 of 889 images, with a node that sleeps 0.4 s over each; one in twenty may be missing."""
-    assert judgements.answered(Account(sent=889, answered=82)) == [
-        "between faults 9.2% of 889 images were answered, less than 95%"
-    ]
-    assert judgements.answered(Account(sent=1000, answered=949)) != []
-    assert judgements.answered(Account(sent=1000, answered=950)) == []
-    assert judgements.answered(Account(sent=19, answered=15)) == [] != judgements.answered(Account(sent=20, answered=18))
+
+    def found(sent: int, answered: int, images: int) -> list[str]:
+        return judgements.answered(Account(sent=sent, answered=answered, images=images))
+
+    assert found(889, 82, 889) == ["between faults 9.2% of 889 images were answered, less than 95%"]
+    assert found(1000, 1000, 949) == ["between faults 94.9% of 1000 images were answered with a label image, less than 95%"]
+    assert found(1000, 949, 949) != [] == found(1000, 950, 950)
+    assert found(19, 15, 15) == [] != found(20, 18, 18)
 
 
 def test_latency_is_bounded_in_each_fault() -> None:
     """Of all times of a fault together: one slow one of two is more than the twentieth part of them."""
     quick, slow = (30.0,) * 100, (30.0,) * 80 + (800.0,) * 20
-    account = Account(sent=100, received=100, answered=100)
+    account = Account(sent=100, received=100, answered=100, images=100)
     burst = Episode("burst", 0.1, quick, account)
     episodes = [burst, Episode("busy_neighbour", 0.1, quick, account), Episode("busy_neighbour", 0.1, slow, account)]
     assert judgements.of_run(account, quick, episodes, 500.0) == ["busy_neighbour: latency p95 is 800 ms, more than 500 ms"]
