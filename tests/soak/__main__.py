@@ -81,7 +81,7 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--hold", type=float, default=4.0, metavar="S", help="how long a fault lasts (default: %(default)s)")
     parser.add_argument("--recovery", type=float, default=1.0, metavar="S", help="allowed after a fault (default: %(default)s)")
     parser.add_argument(
-        "--latency", type=float, default=500.0, metavar="MS", help="allowed for the p95 of each fault (default: %(default)s)"
+        "--latency", type=float, default=400.0, metavar="MS", help="allowed for the p95 of each fault (default: %(default)s)"
     )
     parser.add_argument(
         "--life", type=float, default=55.0, metavar="MINUTES", help="of a node after the first round's (default: %(default)s)"
