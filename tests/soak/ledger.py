@@ -9,7 +9,7 @@ from panoptic_ros.node import Counts
 class Account:
     """A stretch of time that begins and ends with a node at rest. damaged: of `sent`. seen: answers that the planner got.
 
-    images: label images that it got. left_out: those that the node says it did not write, since a subscriber kept it waiting.
+    images: label images that it got.
     """
 
     sent: int = 0
@@ -20,7 +20,6 @@ class Account:
     dropped_newer: int = 0
     dropped_bad: int = 0
     images: int = 0
-    left_out: int = 0
 
     def __add__(self, other: "Account") -> "Account":
         return Account(*map(sum, zip(astuple(self), astuple(other))))
@@ -33,9 +32,7 @@ class Account:
             f"{self.damaged} damaged images were sent, but {self.dropped_bad} counted as bad": self.damaged >= self.dropped_bad,
             f"{self.answered} images were counted as answered, but {self.seen} answers came": self.answered == self.seen,
             f"{self.received} images were received, but {became} answered or dropped": self.received == became,
-            f"{self.seen} answers came, but {self.images} label images, and {self.left_out} were said to be left out": (
-                self.seen - self.left_out <= self.images <= self.seen
-            ),
+            f"{self.seen} answers came, but {self.images} label images": self.seen == self.images,
         }
         return [text for text, good in checks.items() if not good]
 
@@ -46,12 +43,12 @@ class Ledger:
     def __init__(self) -> None:
         self.total = Account()
         self.outside = 0
-        self._sent = self._damaged = self._seen = self._images = self._left_out = 0
+        self._sent = self._damaged = self._seen = self._images = 0
         self._base: Counts | None = None
 
-    def open(self, counts: Counts, left_out: int = 0) -> None:
-        """counts: what the node says, at rest. left_out: label images that it says it did not write, in all its life."""
-        self._base, self._left_out = counts, left_out
+    def open(self, counts: Counts) -> None:
+        """counts: what the node says, at rest."""
+        self._base = counts
         self._sent = self._damaged = self._seen = self._images = 0
 
     def abandon(self) -> None:
@@ -68,17 +65,16 @@ class Ledger:
     def note_image(self) -> None:
         self._images += 1
 
-    def close(self, counts: Counts, left_out: int = 0) -> Account:
-        """The account up to here, the next one is open; nothing if it was abandoned. Arguments as of `open`."""
+    def close(self, counts: Counts) -> Account:
+        """The account up to here, the next one is open; nothing if it was abandoned."""
         account = Account()
         if self._base is not None:
             became = {
                 f.name: getattr(counts, f.name) - getattr(self._base, f.name) for f in fields(Counts) if f.name != "pending"
             }
-            images = {"images": self._images, "left_out": left_out - self._left_out}
-            account = Account(self._sent, self._damaged, self._seen, **became, **images)
+            account = Account(self._sent, self._damaged, self._seen, **became, images=self._images)
             self.total += account
         else:
             self.outside += self._sent
-        self.open(counts, left_out)
+        self.open(counts)
         return account

@@ -13,7 +13,6 @@ _STOP_S = 30.0
 _READY = "backend="
 """In the line that the node prints once it listens."""
 _TRACE = "Traceback"
-_LEFT_OUT = "a subscriber of /panoptic/image is too slow: a message was dropped"
 
 
 class NodeProcess:
@@ -41,11 +40,6 @@ class NodeProcess:
     @property
     def ended(self) -> bool:
         return self._process.poll() is not None
-
-    @property
-    def left_out(self) -> int:
-        """Label images that it says it did not write."""
-        return self._said().count(_LEFT_OUT)
 
     def kill(self) -> None:
         self.killed = True

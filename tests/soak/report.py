@@ -87,15 +87,10 @@ def _explained(soak: Soak) -> list[str]:
         f"over all its times; p95 at most {settings.latency_ms:g} ms, since the newest image is answered and the others wait for "
         "nothing. Sent is what the camera was ordered to send, and has to be what the node counts as received: "
         "answered, dropped for a newer one, or dropped as bad. It is counted with the node at rest, of a fault and the way back "
-        "from it. Images: label images that came; one for each answer, but for those that the node logs as left out, "
-        f"{_left_out(soak)} of them.",
+        "from it. Images: label images that came; one for each answer.",
         f"Stamps: those of the images jump, not the clock of the machine. Memory pressure: another process takes "
         f"{settings.memory_bytes >> 20} MiB or half of what is free, whichever is less, and leaves the other half free.",
     ]
-
-
-def _left_out(soak: Soak) -> int:
-    return soak.calm.left_out + sum(episode.account.left_out for episode in soak.episodes)
 
 
 def _rate(soak: Soak) -> str:

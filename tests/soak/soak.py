@@ -155,7 +155,7 @@ class Soak:
             self._look()
             if self.planner.reported_ns > silent_ns and not self.planner.counts.pending:
                 break
-        account = self.ledger.close(self.planner.counts, self.node.left_out)
+        account = self.ledger.close(self.planner.counts)
         self.complain(*account.faults())
         return account
 
