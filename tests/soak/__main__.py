@@ -14,11 +14,10 @@ from panoptic_ros import manifest
 from tests.dds_client import free_domain
 from tests.soak import report
 from tests.soak.faults import FAULTS, Fault, node_dies
-from tests.soak.soak import Settings, Soak
+from tests.soak.records import Settings
+from tests.soak.soak import Soak
 
 _NAMES = tuple(fault.__name__ for fault in FAULTS)
-_ROUNDS_OF_A_LIFE = 12
-"""The node is killed in the first round, and in every twelfth after it, so that its memory is watched for half an hour."""
 
 
 def main() -> int:
@@ -28,25 +27,31 @@ def main() -> int:
     args.log.parent.mkdir(parents=True, exist_ok=True)
     args.log.write_text("")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # with the other processes
-    settings = Settings(args.rate, args.hold, args.recovery, args.memory_mib << 20, args.seed, tuple(shlex.split(args.node)))
+    node = tuple(shlex.split(args.node))
+    settings = Settings(args.rate, args.hold, args.recovery, args.latency, args.memory_mib << 20, args.seed, node)
     with tempfile.TemporaryDirectory() as folder:
         soak = Soak(_copied(args.model, Path(folder)), args.domain, args.log, settings)
         try:
             soak.start()
             number = 0
             while number == 0 or time.monotonic() - soak.begin_s < args.minutes * 60:
-                _round(soak, number, chosen)
+                _round(soak, _of_round(chosen, number, soak.age_s, args.life * 60))
                 number += 1
         finally:
             soak.finish()
-    report.write(args.report, soak, sys.argv[1:])
+    command = [word for word in sys.argv[1:] if word not in ("--note", args.note, f"--note={args.note}")]
+    report.write(args.report, soak, command, args.note)
     print(args.report.read_text())
     return 1 if soak.faults else 0
 
 
-def _round(soak: Soak, number: int, chosen: Sequence[Fault]) -> None:
-    """Each of the chosen faults once, in random order. A life that has seen the whole round is weighed."""
-    faults = [fault for fault in chosen if fault is not node_dies or number % _ROUNDS_OF_A_LIFE == 0]
+def _of_round(chosen: Sequence[Fault], number: int, age_s: float, life_s: float) -> list[Fault]:
+    """All of them; but after the first round a node is not killed before life_s, so that its memory is watched for long."""
+    return [fault for fault in chosen if fault is not node_dies or number == 0 or age_s >= life_s]
+
+
+def _round(soak: Soak, faults: Sequence[Fault]) -> None:
+    """Each fault once, in random order. A life that has seen the whole round is weighed."""
     life = soak.life
     for fault in soak.random.sample(faults, len(faults)):
         soak.inject(fault)
@@ -75,6 +80,13 @@ def _arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=float, default=30.0, metavar="HZ", help="of the camera (default: %(default)s)")
     parser.add_argument("--hold", type=float, default=4.0, metavar="S", help="how long a fault lasts (default: %(default)s)")
     parser.add_argument("--recovery", type=float, default=1.0, metavar="S", help="allowed after a fault (default: %(default)s)")
+    parser.add_argument(
+        "--latency", type=float, default=400.0, metavar="MS", help="allowed for the p95 of each fault (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--life", type=float, default=55.0, metavar="MINUTES", help="of a node after the first round's (default: %(default)s)"
+    )
+    parser.add_argument("--note", default="", metavar="TEXT", help="a paragraph of the report, such as what else ran")
     parser.add_argument("--memory-mib", type=int, default=4096, help="that memory pressure takes at most (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the order of the faults (default: %(default)s)")
     parser.add_argument("--only", nargs="+", choices=_NAMES, metavar="FAULT", help=f"of {', '.join(_NAMES)} (default: all)")

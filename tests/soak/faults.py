@@ -8,12 +8,14 @@ from tests.soak.neighbours import Neighbour, burn, come_and_go, fill, subscribe
 from tests.soak.soak import Soak
 
 _SECOND_NS = 1_000_000_000
+_SILENT_S = 2.0
+"""The least that silence lasts: longer than the node takes to call it one, 0.75 s, and to its next report, a second later."""
 _JUMPS_S = (0.02, 1.0, 5.0, 3600.0, 86400.0)
 
 
 def camera_stalls(soak: Soak) -> None:
     """No image for a while."""
-    soak.listen(soak.settings.hold_s * soak.random.uniform(0.5, 1.5))
+    soak.listen(max(_SILENT_S, soak.settings.hold_s * soak.random.uniform(0.5, 1.5)))
 
 
 def burst(soak: Soak) -> None:
@@ -26,12 +28,16 @@ def burst(soak: Soak) -> None:
 
 def camera_dies(soak: Soak) -> None:
     """SIGKILL while it publishes; another camera comes after a while."""
-    soak.replace_camera(compressed=False, pause_s=soak.settings.hold_s * soak.random.uniform(0.3, 1.0))
+    soak.replace_camera(compressed=False, pause_s=_pause_s(soak))
 
 
 def camera_returns_compressed(soak: Soak) -> None:
     """SIGKILL while it publishes; the next one sends JPEG, although nobody has said goodbye for the raw topic."""
-    soak.replace_camera(compressed=True, pause_s=soak.settings.hold_s * soak.random.uniform(0.3, 1.0))
+    soak.replace_camera(compressed=True, pause_s=_pause_s(soak))
+
+
+def _pause_s(soak: Soak) -> float:
+    return max(_SILENT_S, soak.settings.hold_s * soak.random.uniform(0.3, 1.0))
 
 
 def sizes_and_encodings_change(soak: Soak) -> None:
@@ -57,13 +63,13 @@ def _damage(soak: Soak, damages: list[str], encodings: tuple[str, ...] = ("",)) 
         soak.play_one(encoding=soak.random.choice(encodings))
 
 
-def clock_goes_back(soak: Soak) -> None:
-    """The stamps of the images, by 20 ms to a day."""
+def stamps_go_back(soak: Soak) -> None:
+    """Those of the images, by 20 ms to a day; the clock of the machine stays."""
     soak.clock_ns -= round(soak.random.choice(_JUMPS_S) * _SECOND_NS)
 
 
-def clock_leaps_ahead(soak: Soak) -> None:
-    """The stamps of the images, by 20 ms to a day."""
+def stamps_leap_ahead(soak: Soak) -> None:
+    """Those of the images, by 20 ms to a day; the clock of the machine stays."""
     soak.clock_ns += round(soak.random.choice(_JUMPS_S) * _SECOND_NS)
 
 
@@ -91,7 +97,7 @@ def busy_neighbour(soak: Soak) -> None:
 
 
 def memory_pressure(soak: Soak) -> None:
-    """A process takes half of the free memory, up to a limit, and again."""
+    """A process takes half of the free memory, up to a limit, and again; the other half stays."""
     _beside(soak, Neighbour(fill, soak.settings.memory_bytes))
 
 
@@ -125,7 +131,7 @@ def node_dies(soak: Soak) -> None:
 Fault = Callable[[Soak], None]
 FAULTS: tuple[Fault, ...] = (
     camera_stalls, burst, camera_dies, camera_returns_compressed, sizes_and_encodings_change, damaged_images,
-    damaged_compressed_images, clock_goes_back, clock_leaps_ahead, subscriber_storm, slow_subscriber, frozen_subscriber,
+    damaged_compressed_images, stamps_go_back, stamps_leap_ahead, subscriber_storm, slow_subscriber, frozen_subscriber,
     busy_neighbour, memory_pressure, engine_file_vanishes, node_dies,
 )  # fmt: skip
 """Each of a round's, in random order."""

@@ -14,6 +14,7 @@ from panoptic_ros.middleware.dds_participant import Participant
 from panoptic_ros.node import Counts, stamp_ns
 from panoptic_ros.tracker import MAX_NUMBER
 from tests.soak.camera import FRAME_ID
+from tests.soak.records import Said
 
 _COMPARE_PERIOD_S = 0.5
 
@@ -22,20 +23,26 @@ OnAnswer = Callable[[int, int, list[tuple[int, int]]], None]
 
 
 class Planner:
-    """Hands every answer on, and keeps the newest diagnostics: `counts`, when they were made, and the worst (level, message).
+    """Hands every answer on, and keeps the newest diagnostics: `counts`, when they were made, and what they said.
 
-    complain: of what an answer or the diagnostics show to be wrong. `sizes` are those of the images sent, by number.
+    on_image: told of every label image. complain: of what an answer or the diagnostics show to be wrong. `sizes` are those of
+    the images sent, by number.
     """
 
     def __init__(
-        self, participant: Participant, labels: tuple[Label, ...], on_answer: OnAnswer, complain: Callable[[str], None]
+        self,
+        participant: Participant,
+        labels: tuple[Label, ...],
+        on_answer: OnAnswer,
+        on_image: Callable[[], None],
+        complain: Callable[[str], None],
     ) -> None:
         self.counts = Counts()
         self.reported_ns = 0
-        self.worst = (0, "")
         self.sizes: dict[int, tuple[int, int]] = {}
         self._things = frozenset(label.id for label in labels if label.thing)
-        self._on_answer, self._complain = on_answer, complain
+        self._on_answer, self._note_image, self._complain = on_answer, on_image, complain
+        self._said: list[Said] = []
         self._values: dict[int, set[int]] = {}
         self._compared_s = 0.0
         self._readers: list[tuple[Reader[Any], Callable[[Any], None]]] = [
@@ -50,6 +57,11 @@ class Planner:
             while (message := reader.take()) is not None:
                 handle(message)
 
+    def hear(self) -> tuple[Said, ...]:
+        """What the diagnostics said since the last call."""
+        said, self._said = tuple(self._said), []
+        return said
+
     def _on_segments(self, message: Any) -> None:
         number = number_of(message)
         values = [int(detection.id) for detection in message.detections]
@@ -59,6 +71,7 @@ class Planner:
 
     def _on_image(self, message: Any) -> None:
         """The size is that of the image sent; its values are those of the segments, which is looked at now and then."""
+        self._note_image()
         number = number_of(message)
         expected = self.sizes.pop(number, None)
         if expected is not None and (message.height, message.width) != expected:
@@ -74,7 +87,7 @@ class Planner:
         values = {pair.key: pair.value for pair in status.values}
         self.counts = Counts(**{field.name: int(values[field.name]) for field in fields(Counts)})
         self.reported_ns = stamp_ns(message.header)
-        self.worst = max(self.worst, (status.level, status.message), key=lambda said: said[0])
+        self._said.append((status.level, status.message))
         c = self.counts
         if c.received != c.answered + c.dropped_newer + c.dropped_bad + c.pending:
             self._complain(f"the node's counts do not add up: {c}")

@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from math import inf, nan
+from math import inf, isnan
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -11,16 +10,13 @@ from statistics import median
 from panoptic_ros.leftovers import PERIOD_S
 from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware.dds_participant import LOOPBACK, join
-from panoptic_ros.tracker import TrackerSettings
-from tests.soak import memory
+from tests.soak import judgements, memory
 from tests.soak.camera import Camera, Order
-from tests.soak.identities import Identities
 from tests.soak.ledger import Account, Ledger
 from tests.soak.node_process import NodeProcess
 from tests.soak.planner import Planner
+from tests.soak.records import Episode, Life, Settings
 
-GROWTH = 0.02
-"""The most that the memory of a life may grow by."""
 FORGOTTEN_S = 10.0 + PERIOD_S + 1.0
 """Until the lease of a DDS peer that died is over, and what was kept for it is given back."""
 WEIGHED_S = 6.0
@@ -33,52 +29,6 @@ _LOOK_S = 0.002
 _SAMPLE_PERIOD_S = 1.0
 
 
-@dataclass(slots=True)
-class Life:
-    """Of the node, from start to end. weights_mib: its private memory in plain operation, after each whole round of faults."""
-
-    start_up_s: float = 0.0
-    weights_mib: list[float] = field(default_factory=list)
-    samples: list[memory.Sample] = field(default_factory=list)
-    identities: Identities = field(default_factory=lambda: Identities(TrackerSettings().max_lost_s))
-
-    @property
-    def growth(self) -> float:
-        """From the first weight to the highest after it, as a share; NaN of fewer than two."""
-        first, *later = self.weights_mib or [nan]
-        return max(later, default=nan) / first - 1
-
-    def faults(self) -> list[str]:
-        grown = [f"its memory grew by {self.growth:.1%}"] if self.growth > GROWTH else []
-        return self.identities.faults + grown
-
-
-@dataclass(frozen=True, slots=True)
-class Episode:
-    """A fault that was injected. latency_ms: from order to answer, median and worst, while it lasted. said: by the node."""
-
-    fault: str
-    recovery_s: float
-    latency_ms: tuple[float, float]
-    account: Account
-    said: str
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """rate_hz: of the camera. hold_s: how long faults last. recovery_s: the most that one may cost after its end.
-
-    memory_bytes: that memory pressure takes at most. seed: of what is random. node: its arguments, which leave its topics alone.
-    """
-
-    rate_hz: float
-    hold_s: float
-    recovery_s: float
-    memory_bytes: int
-    seed: int
-    node: tuple[str, ...] = ()
-
-
 class Soak:
     """`model`: in a folder that may be damaged. log: what the node prints. `faults` has a sentence for all that must not be."""
 
@@ -88,22 +38,24 @@ class Soak:
         self.faults: list[str] = []
         self.lives: list[Life] = []
         self.episodes: list[Episode] = []
-        self.calm = Account()
-        """Between faults."""
+        self.calm, self.calm_s = Account(), 0.0
+        """Between faults: the account, and how long images were sent at the camera's rate."""
+        self.calm_ms: list[float] = []
+        """Latencies between faults."""
         self.ledger = Ledger()
         self.clock_ns = 0
         """What the camera's clock is off."""
         self.number = 0
         """Of the next image."""
         self.begin_s = time.monotonic()
-        self._due_s = self._sampled_s = 0.0
+        self._due_s = self._sampled_s = self._killed_s = 0.0
         self._answered_s: dict[int, float] = {}
         self._sent_s: dict[int, float] = {}
         self._damaged: set[int] = set()
         self._newest_answer = -1
         self._during = "start"
         self._participant = join(domain, LOOPBACK)
-        self.planner = Planner(self._participant, model.labels, self._on_answer, self.complain)
+        self.planner = Planner(self._participant, model.labels, self._on_answer, self.ledger.note_image, self.complain)
         self.camera = Camera(domain)
         self.node = NodeProcess(self.folder, domain, log, settings.node)
         self.lives.append(Life())
@@ -124,17 +76,23 @@ class Soak:
     def life(self) -> Life:
         return self.lives[-1]
 
+    @property
+    def age_s(self) -> float:
+        """Of the node's life."""
+        return time.monotonic() - self.node.started_s
+
     def kill_node(self) -> None:
         """What is on its way to it is lost."""
         self.ledger.abandon()
         self.node.kill()
+        self._killed_s = time.monotonic()
 
     def start_node(self) -> None:
         """A new life, until the node says that it listens; the camera goes on meanwhile."""
         self.ledger.abandon()
         self.complain(*self.node.traces())
         self.node = NodeProcess(self.folder, self.domain, self.log, self.settings.node)
-        self.lives.append(Life())
+        self.lives.append(Life(killed_s=self._killed_s))
         self._wait_for_node()
 
     def replace_camera(self, compressed: bool, pause_s: float) -> None:
@@ -203,34 +161,46 @@ class Soak:
 
     def inject(self, fault: Callable[["Soak"], None]) -> None:
         """A calm stretch, the fault, and the way back to normal."""
-        self._during = "calm"
-        self.play(self.settings.hold_s * self.random.uniform(0.3, 1.0))
-        self.calm += self.rest()
-        self.ledger.total, first = Account(), self.number
-        self.planner.worst = (0, "")
+        self._play_calm(self.settings.hold_s * self.random.uniform(0.3, 1.0))
+        self.ledger.total, outside, first = Account(), self.ledger.outside, self.number
+        self.planner.hear()
         self._during = fault.__name__
         fault(self)
-        last, said = self.number, self.planner.worst[1]
+        last, said = self.number, self.planner.hear()
         recovery_s = self.recover()
         self.play(self.settings.hold_s * 0.3)
         self.rest()
-        self.episodes.append(Episode(fault.__name__, recovery_s, self._latency_ms(first, last), self.ledger.total, said))
-        if recovery_s > self.settings.recovery_s:
-            self.complain(f"first answer {recovery_s:.2f} s after its end")
+        account, outside = self.ledger.total, self.ledger.outside - outside
+        latencies_ms = self._latencies_ms(first, last)
+        episode = Episode(fault.__name__, recovery_s, latencies_ms, account, outside, said, self.planner.hear())
+        self._keep(episode)
         self.switch(compressed=False)
         self._forget()
 
+    def _keep(self, episode: Episode) -> None:
+        self.episodes.append(episode)
+        self.complain(*judgements.said(episode))
+        if episode.recovery_s > self.settings.recovery_s:
+            self.complain(f"first answer {episode.recovery_s:.2f} s after its end")
+
     def weigh(self) -> None:
         """Plain operation, a part of it to settle."""
-        self._during, life = "calm", self.life
-        self.play(FORGOTTEN_S)
+        life = self.life
+        self._play_calm(FORGOTTEN_S)
         begin_s = time.monotonic() - self.begin_s
-        self.play(WEIGHED_S)
+        self._play_calm(WEIGHED_S)
         found = [sample.private_mib for sample in life.samples if sample.time_s >= begin_s]
         if found:
             life.weights_mib.append(median(found))
-        self.calm += self.rest()
         self._forget()
+
+    def _play_calm(self, seconds: float) -> None:
+        """Plain operation, and what became of it."""
+        self._during, begin_s, first = judgements.CALM, time.monotonic(), self.number
+        self.play(seconds)
+        self.calm_s += time.monotonic() - begin_s
+        self.calm += self.rest()
+        self.calm_ms += self._latencies_ms(first, self.number)
 
     def finish(self) -> None:
         """Ends all processes. Memory and identities are judged by now."""
@@ -239,6 +209,7 @@ class Soak:
         self.complain(*self.node.faults(), *self.node.traces())
         for number, life in enumerate(self.lives, 1):
             self.faults += [f"life {number}: {fault}" for fault in life.faults()]
+        self.faults += judgements.of_run(self.calm, self.calm_ms, self.episodes, self.settings.latency_ms)
         self.camera.kill()
         self.end_s = time.monotonic() - self.begin_s
 
@@ -276,6 +247,7 @@ class Soak:
             self.complain(*self.node.faults())
             if not self.node.ready:
                 raise RuntimeError(f"the node does not start: {self.faults[-1]}")
+            self._killed_s = now_s
             self.start_node()
         time.sleep(_LOOK_S)
 
@@ -286,12 +258,14 @@ class Soak:
             self.complain(f"image {number} was answered although it is damaged")
         self._newest_answer = max(number, self._newest_answer)
         self._answered_s[number] = time.monotonic()
+        if isnan(self.life.answered_s):
+            self.life.answered_s = time.monotonic()
         self.ledger.note_answer()
         self.life.identities.observe(stamp_ns, things)
 
-    def _latency_ms(self, first: int, last: int) -> tuple[float, float]:
-        ways = [(at - self._sent_s[number]) * 1e3 for number, at in self._answered_s.items() if first <= number < last]
-        return (median(ways), max(ways)) if ways else (0.0, 0.0)
+    def _latencies_ms(self, first: int, last: int) -> tuple[float, ...]:
+        """Of the images answered whose numbers are in [first, last)."""
+        return tuple((at - self._sent_s[number]) * 1e3 for number, at in self._answered_s.items() if first <= number < last)
 
     def _forget(self) -> None:
         """What is over, so that hours take no more memory than minutes."""
