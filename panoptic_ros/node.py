@@ -11,12 +11,9 @@ import numpy as np
 
 from panoptic_ros import trace
 from panoptic_ros.aside import Aside
-from panoptic_ros.core import Panoptic, PanopticError, quoted
+from panoptic_ros.core import Panoptic, PanopticError
 from panoptic_ros.health import Counts, Health, Report, Settings
-from panoptic_ros.middleware.frames import frame_of
-
-_LONGEST_FRAME_ID = 256
-"""Characters; it is copied into each detection."""
+from panoptic_ros.middleware.frames import check_header, frame_of
 
 
 class Pipeline(Protocol):
@@ -55,9 +52,7 @@ class _Job:
         """The message as (H, W, 3) RGB, converted by whichever thread comes first."""
         with self._converting:
             if self._frame is None:
-                frame_id = self.message.header.frame_id
-                if len(frame_id) > _LONGEST_FRAME_ID:
-                    raise PanopticError(f"frame_id {quoted(frame_id)} is too long; at most {_LONGEST_FRAME_ID} characters")
+                check_header(self.message.header)
                 self._frame = self._convert(self.message)
             return self._frame
 

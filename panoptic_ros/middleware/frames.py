@@ -76,6 +76,8 @@ _LAYOUTS = {
     "nv21": _Layout(1, cv2.COLOR_YUV2RGB_NV21, rows=Fraction(3, 2), even=True),
 }
 ENCODINGS = tuple(_LAYOUTS)
+MAX_FRAME_ID = 256
+"""Characters."""
 MAX_DEPTH_M = 10_000.0
 """What is further is not known."""
 _DEPTHS = {
@@ -83,6 +85,12 @@ _DEPTHS = {
     "mono16": _Layout(1, None, np.uint16),
     "32FC1": _Layout(1, None, np.float32),
 }
+
+
+def check_header(header: Any) -> None:
+    """Raises PanopticError for a frame_id that would make an answer large, since every detection has the image's header."""
+    if len(header.frame_id) > MAX_FRAME_ID:
+        raise PanopticError(f"frame_id {quoted(header.frame_id)} is too long; at most {MAX_FRAME_ID} characters")
 
 
 def frame_of(message: Image | CompressedImage) -> np.ndarray:

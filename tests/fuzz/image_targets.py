@@ -15,7 +15,7 @@ from panoptic_ros.manifest import Manifest
 from panoptic_ros.middleware import dds_types as types
 from panoptic_ros.middleware import messages
 from panoptic_ros.middleware.depth import Depths, DepthSettings
-from panoptic_ros.middleware.frames import ENCODINGS, frame_of
+from panoptic_ros.middleware.frames import ENCODINGS, check_header, frame_of
 from panoptic_ros.node import stamp_ns
 from panoptic_ros.pipeline import Pipeline
 from panoptic_ros.projection import boxes_3d, cloud
@@ -81,9 +81,8 @@ def with_odd_texts(mutate: mutation.Mutate, count: int) -> mutation.Mutate:
 
 
 def check_size(message: Any, panoptic: Panoptic) -> None:
-    """What is published may grow by the pixels, and by the image's frame_id, which each segment's header has again."""
-    ids = (1 + len(panoptic.segments)) * len(message.header.frame_id.encode())
-    size, most = len(message.serialize()), 65_536 + 8 * panoptic.ids.size + ids
+    """What is published may grow by the pixels, but not by what the texts of an image say."""
+    size, most = len(message.serialize()), 65_536 + 8 * panoptic.ids.size
     assert size <= most, f"{type(message).__name__} of {size} bytes, at most {most}"
 
 
@@ -125,6 +124,7 @@ def image(data: bytes, _: Path) -> None:
         return
     height, width, step, big, sec, nanosec = IMAGE.unpack_from(data)
     header = types.Header(types.Time(sec, nanosec), frame_id)
+    check_header(header)
     frame = frame_of(types.Image(header, height, width, encoding, big, step, memoryview(data)[IMAGE.size :]))
     pipeline = Pipeline(Answer(), MODEL, Tracker(LABELS))
     for later_ns in (0, 33_000_000):
@@ -178,6 +178,7 @@ def depth(data: bytes, _: Path) -> None:
         return
     now_ns = 1_700_000_000_000_000_000
     header, calibrated = (messages.header_at(types, now_ns, name) for name in (frame_id, info_frame_id))
+    check_header(header)
     there = messages.header_at(types, min(max(now_ns + apart_ns, 0), 2**31 * 10**9), depth_frame_id)
     depths = Depths(DepthSettings(wait_s=0.0))
     depths.receive_depth(types.Image(there, rows, columns, encoding, big, step, memoryview(data)[DEPTH.size :]))
