@@ -185,11 +185,9 @@ class Soak:
 
     def weigh(self) -> None:
         """Plain operation, a part of it to settle."""
-        life = self.life
-        self._play_calm(FORGOTTEN_S)
-        begin_s = time.monotonic() - self.begin_s
-        self._play_calm(WEIGHED_S)
-        found = [sample.private_mib for sample in life.samples if sample.time_s >= begin_s]
+        life, begin_s = self.life, time.monotonic() - self.begin_s + FORGOTTEN_S
+        self._play_calm(FORGOTTEN_S + WEIGHED_S)
+        found = [sample.private_mib for sample in life.samples if begin_s <= sample.time_s < begin_s + WEIGHED_S]
         if found:
             life.weights_mib.append(median(found))
         self._forget()

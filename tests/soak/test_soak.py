@@ -47,7 +47,7 @@ def test_every_fault_once(tiny_folder: Path, tmp_path: Path) -> None:
 
 
 def test_memory_is_weighed_after_each_round(tiny_folder: Path, tmp_path: Path) -> None:
-    with soak(tiny_folder, tmp_path, "--only", "camera_stalls", "--minutes", "0.5") as process:
+    with soak(tiny_folder, tmp_path, "--only", "camera_stalls", "--minutes", "0.7") as process:
         said, _ = process.communicate(timeout=200)
     life = re.search(r"^\| 1 \|.*?\| (\d+) \| ([\d.]+) \| ([\d.]+) \| ([-+][\d.]+)% \|", said, re.M)
     assert life is not None, said
