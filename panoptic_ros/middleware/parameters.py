@@ -60,6 +60,7 @@ PARAMETERS = (
         1,
         MAX_TENSORRT_WORKSPACE_MIB,
     ),
+    Parameter("cache", "", "folder for what the backend compiles, for the next start; empty is the backend's choice"),
     Parameter("size", "", "engine input as HxW, such as 256x512; empty takes the model's own"),
     Parameter("max_latency_ms", 0.0, "fallback_size answers while the median latency is above; 0 sets no limit", True, 0.0, 1e6),
     Parameter("fallback_size", "", "a smaller engine input as HxW, with the ratio of the other; empty has none"),

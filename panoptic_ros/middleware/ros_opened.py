@@ -128,10 +128,11 @@ def _open_engine(node: Any, values: Mapping[str, Any]) -> tuple[Manifest, Engine
     """In both sizes, where there is one to fall back to."""
     model = manifest.load(values["model"])
     sizes = parameters.engine_size(values) or model.size, parameters.engine_size(values, "fallback_size")
+    cache = Path(values["cache"]).expanduser() if values["cache"] else None
     engines = []
     for size in filter(None, sizes):
         sized = model.with_size(*size)
-        engine = open_engine(sized, **{name: values[name] for name in _ENGINE_PARAMETERS})
+        engine = open_engine(sized, cache=cache, **{name: values[name] for name in _ENGINE_PARAMETERS})
         if values["verify"]:
             found = verify_engine(sized, engine, values["precision"], clip_images(size))
             node.get_logger().info(f"verified: {found}")

@@ -83,6 +83,11 @@ def test_cleanup_frees_the_engine(started: Callable[..., Both]) -> None:
     assert engine() is None
 
 
+def test_what_the_backend_compiles_is_kept(started: Callable[..., Both], tmp_path: Path) -> None:
+    started(image="image_raw", backend="openvino", cache=str(tmp_path / "cache"))
+    assert list((tmp_path / "cache").iterdir())
+
+
 def test_compressed_images_are_heard_while_the_raw_topic_is_silent(started: Callable[..., Both]) -> None:
     """As when the camera died without a word, and one that compresses came in its place."""
     both = started(image="image_raw")
