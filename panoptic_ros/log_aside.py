@@ -41,10 +41,12 @@ class LogAside(logging.Handler):
 
     def _work(self) -> None:
         while True:
-            self._write_line(*self._waiting.get())
-            if self._lost:
-                lost, self._lost = self._lost, 0
-                self._write_line(f"{lost} lines were lost, since those before them took so long to write", logging.WARNING)
+            line, level = self._waiting.get()
+            with suppress(Exception):  # there is nowhere left to say it
+                self._write_line(line, level)
+                if self._lost:
+                    lost, self._lost = self._lost, 0
+                    self._write_line(f"{lost} lines were lost, since those before them took so long to write", logging.WARNING)
             self._waiting.task_done()
 
     def finish(self, timeout_s: float) -> None:

@@ -15,6 +15,9 @@ _SLOW_FRAMES, _FAST_FRAMES = 15, 60
 _MAX_PATIENCE = 64 * _FAST_FRAMES
 """The most answers before a change back: at 30 Hz about two minutes."""
 
+_TRIAL_FRAMES = 600
+"""Answers before a change back where nothing says how long the large size would take."""
+
 _HEAD_ROOM = 0.8
 """Share of the limit that the large size has to be expected to stay below."""
 
@@ -75,14 +78,16 @@ class AdaptiveEngine:
             if 0 < limit_ms < found_ms and len(self._latencies_ms) == _SLOW_FRAMES:
                 self._take(self._small, f"median latency {found_ms:.0f} ms at {_text(self._large)}, over {limit_ms:.0f} ms")
             return
-        growth = self._growth()  # of the engine's time, and so of the time that images wait for it
+        measured = self._measured_growth()  # of the engine's time, and so of the time that images wait for it
+        growth = measured or self._pixel_ratio
         expected_ms = median(total + (growth - 1) * engine for total, engine in self._latencies_ms)
-        if not limit_ms or (expected_ms < _HEAD_ROOM * limit_ms and self._answers >= self._patience):
+        fits = expected_ms < _HEAD_ROOM * limit_ms or (measured is None and self._answers >= _TRIAL_FRAMES)
+        if not limit_ms or (fits and self._answers >= self._patience):
             self._patience = min(2 * self._patience, _MAX_PATIENCE)
             self._take(self._large, "")
 
-    def _growth(self) -> float:
-        """How many times as long the engine takes at the large size: as its pixels, or less where that has been measured.
+    def _measured_growth(self) -> float | None:
+        """How many times as long the engine takes at the large size, which is at most as its pixels; None if that is not known.
 
         That is, in the stay at the large size and in this one, by the answers right before and right after the change, which
         had the same neighbours, and by the least times, which had none. Neighbours that came or went at the change spoil either,
@@ -90,9 +95,9 @@ class AdaptiveEngine:
         """
         large, small = self._before, self._stay
         if len(small.first_ms) < _SLOW_FRAMES or not small.least_ms:
-            return self._pixel_ratio
+            return None
         measured = median(large.last_ms) / median(small.first_ms), large.least_ms / small.least_ms
-        return min((ratio for ratio in measured if 1 <= ratio <= self._pixel_ratio), default=self._pixel_ratio)
+        return min((ratio for ratio in measured if 1 <= ratio <= self._pixel_ratio), default=None)
 
     def _take(self, engine: Engine, reason: str) -> None:
         self._active, self.reason = engine, reason

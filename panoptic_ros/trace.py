@@ -48,9 +48,9 @@ def report(names: Sequence[str], times_ns: Sequence[int], frame: int | None = No
 
     frame: stamp of the image, where it is known. track: the calling thread's, unless it is named.
     """
-    if current is not None:
+    if (now := current) is not None:  # another thread may end it meanwhile
         for name, start_ns, end_ns in zip(names, times_ns, times_ns[1:]):
-            current.add(name, start_ns, end_ns, frame, track)
+            now.add(name, start_ns, end_ns, frame, track)
 
 
 def write(file: Path, events: list[dict[str, Any]]) -> None:

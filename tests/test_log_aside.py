@@ -28,6 +28,20 @@ def test_lines_come_in_order_with_their_level() -> None:
     assert lines[1][0].startswith("second\nTraceback") and lines[1][1] == logging.ERROR
 
 
+def test_a_line_that_cannot_be_written_is_not_the_last() -> None:
+    lines: list[str] = []
+
+    def write(line: str, level: int) -> None:
+        lines.append(line.encode("ascii").decode())
+
+    handler = LogAside(write)
+    log = logger(handler)
+    for line in ("one", "zwölf", "two"):
+        log.info(line)
+    handler.finish(5)
+    assert lines == ["one", "two"]
+
+
 def test_whoever_logs_is_not_kept_waiting_by_a_reader_that_has_stopped() -> None:
     reads, lines = threading.Event(), []
 

@@ -154,11 +154,28 @@ def test_it_returns_after_load_that_lasted(engines: tuple[Engine, Engine]) -> No
     assert answers(engine, 24, 9.1, 4000)[-1] == LARGE
 
 
-@pytest.mark.parametrize(("large_ms", "small_ms"), [(45, 17), (45, 11.25), (72, 9), (37, 14), (200, 38)])
+@pytest.mark.parametrize(("large_ms", "small_ms"), [(45, 17), (45, 11.25), (37, 14), (200, 50)])
 def test_sustained_overload_does_not_flap(engines: tuple[Engine, Engine], large_ms: float, small_ms: float) -> None:
     engine = AdaptiveEngine(*engines, limit_ms=40)
     found = answers(engine, large_ms, small_ms, 20_000)
     assert changes(found) == 1 and found[-1] == SMALL
+
+
+@pytest.mark.parametrize("slow", [SLOW, SLOW + 3, SLOW + 7])
+def test_it_returns_after_a_hiccup_at_the_very_start(engines: tuple[Engine, Engine], slow: int) -> None:
+    """Nothing has been measured then in like conditions: it is tried, after 600 answers."""
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    for _ in range(slow):
+        answers(engine, 72, 27.3, 1)
+    found = answers(engine, 24, 9.1, 700)
+    assert found[0] == SMALL and found[-1] == LARGE and changes(found) == 1
+
+
+def test_what_cannot_be_measured_is_tried_seldom(engines: tuple[Engine, Engine]) -> None:
+    """The large size takes eight times as long, which no hiccup can be told from: 15 answers of 600, then of 3840."""
+    engine = AdaptiveEngine(*engines, limit_ms=40)
+    found = answers(engine, 72, 9, 20_000)
+    assert 3 <= changes(found) <= 2 * 10 and found.count(LARGE) <= 15 * 10
 
 
 def test_a_growth_that_is_measured_too_low_costs_no_more_than_patience(engines: tuple[Engine, Engine]) -> None:

@@ -15,8 +15,8 @@ from panoptic_ros.node import stamp_ns
 from panoptic_ros.projection import HERE, Intrinsics, Placement
 
 MAX_AGE_NS = 2_000_000_000
-MAX_BYTES = 256 << 20
-"""Depth images of a camera are kept until their image has been segmented, none but the last beyond either limit."""
+MAX_BYTES, MAX_IMAGES = 256 << 20, 256
+"""Depth images of a camera are kept until their image has been segmented, none but the last beyond any of these limits."""
 _SILENT_NS = 1_000_000_000
 """Depth that is behind the image by more is not waited for."""
 
@@ -56,7 +56,7 @@ class Depths:
         self.settings = settings
         self._locate = locate
         self._changed = Condition()
-        self._images: deque[tuple[int, Any]] = deque()
+        self._images: deque[tuple[int, Any]] = deque(maxlen=MAX_IMAGES)
         self._info: Any = None
 
     def receive_depth(self, message: Any) -> None:

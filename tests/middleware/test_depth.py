@@ -51,6 +51,14 @@ def test_no_more_bytes_are_kept_than_announced(monkeypatch: pytest.MonkeyPatch) 
     assert [len(message.data) for _, message in found._images] == [2000]  # the last one always
 
 
+def test_no_more_images_are_kept_than_announced() -> None:
+    """Those without data cost memory too."""
+    found = Depths()
+    for _ in range(1000):
+        found.receive_depth(depth_image(0, 1000, shape=(0, 0)))
+    assert len(found._images) == depth_module.MAX_IMAGES
+
+
 def test_the_nearest_in_time_is_taken(depths: Depths) -> None:
     view = depths.view(header(40), (2, 3))
     assert view.depth.tolist() == [[2, 2, 2], [2, 2, 2]] and view.frame_id == "cam"
